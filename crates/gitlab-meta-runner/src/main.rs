@@ -1,0 +1,3 @@
+//! The front: finds the right program beside it and becomes it
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Writes gitlab-runner.toml and checks the configuration
+
+fn main() {}

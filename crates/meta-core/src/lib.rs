@@ -1,0 +1,1 @@
+//! Pure heart: configuration, templates, matching, formats of our own files

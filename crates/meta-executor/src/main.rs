@@ -1,0 +1,3 @@
+//! The custom executor of gitlab-runner: jobs in Apptainer
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Edge: the GitLab REST client

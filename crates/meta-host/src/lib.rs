@@ -1,0 +1,1 @@
+//! Edge: files, processes, environment, logging, exit codes

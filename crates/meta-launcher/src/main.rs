@@ -1,0 +1,3 @@
+//! Puts gitlab-runner run-single into the batch queue for pending jobs
+
+fn main() {}

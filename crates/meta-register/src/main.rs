@@ -1,0 +1,3 @@
+//! Registers, updates and deletes runners through the GitLab API
+
+fn main() {}

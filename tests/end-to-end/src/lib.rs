@@ -1,0 +1,1 @@
+//! Sandbox and end-to-end suites

@@ -1,0 +1,3 @@
+//! Plays GitLab in tests and the demo
+
+fn main() {}

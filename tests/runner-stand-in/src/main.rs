@@ -1,0 +1,3 @@
+//! Plays gitlab-runner where there is no real one
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Bed, demo, test, bench, dist and docs
+
+fn main() {}
