@@ -1,0 +1,1 @@
+//! Which instance takes which pending job.
