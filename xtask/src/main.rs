@@ -1,3 +1,37 @@
-//! Bed, demo, test, bench, dist and docs
+//! Development tasks: `cargo xtask COMMAND`.
 
-fn main() {}
+#![expect(
+    clippy::disallowed_methods,
+    reason = "xtask is tooling at the edge: it starts processes and reads its surroundings"
+)]
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod bed;
+mod failure;
+mod process;
+mod progress;
+mod workspace;
+
+/// Development tasks of gitlab-meta-runner.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// A small real cluster (Slurm, Apptainer, a registry) inside target/bed.
+    #[command(subcommand)]
+    Bed(bed::Task),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Bed(task) => bed::run(task),
+    };
+    outcome.unwrap_or_else(|failure| failure.report())
+}
