@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     command: Vec<String>,
 }
 
-/// What the half of `bed exec` that is inside the bed has to know; it starts with the final environment.
+/// What the processes of `bed exec` that are inside the bed have to know; they start with the final environment.
 #[derive(Args, Debug)]
 pub(crate) struct Inside {
     #[arg(long)]
@@ -36,47 +36,53 @@ pub(crate) struct Inside {
     command: Vec<String>,
 }
 
-/// The host's half: enters the namespaces and starts the other half there.
+impl Inside {
+    /// This program with one of its hidden tasks. The path means this very file, also where the bed has none of it.
+    fn next(&self, task: &str) -> Command {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("xtask").args(["bed", task]).args(self.root.then_some("--root"));
+        command.arg("--cwd").arg(&self.cwd).arg("--").args(&self.command);
+        command
+    }
+}
+
+/// The process on the host: enters the namespaces and starts [`supervise`] there.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let holder = state::require()?;
     let variables = environment(arguments, std::env::var("TERM").ok())?;
-    let signals = supervise::prepare()?;
+    let login_shell = || vec!["bash".to_owned(), "--login".to_owned()];
+    let inside = Inside {
+        root: arguments.root,
+        cwd: arguments.cwd.clone().unwrap_or_else(|| home(arguments.root).into()),
+        command: if arguments.command.is_empty() { login_shell() } else { arguments.command.clone() },
+    };
+    let signals = supervise::block_signals()?;
     enter::enter(holder)?;
-    let home = home(arguments.root);
-    // The path means this very program, also where the bed has no file of it.
-    let mut inside = Command::new("/proc/self/exe");
-    inside
-        .arg0("xtask")
-        .args(["bed", "inside", "--cwd"])
-        .arg(arguments.cwd.as_deref().unwrap_or(home.as_ref()));
-    inside.args(arguments.root.then_some("--root")).arg("--");
-    if arguments.command.is_empty() {
-        inside.args(["bash", "--login"]);
-    } else {
-        inside.args(&arguments.command);
-    }
+    let mut next = inside.next("supervise");
     let child =
-        inside.env_clear().envs(variables).spawn().during(|| "start a process in the bed".to_owned())?;
+        next.env_clear().envs(variables).spawn().during(|| "start a process in the bed".to_owned())?;
     supervise::pass_on(&child, &signals, supervise::Target::Child)
 }
 
-/// The bed's half: becomes the user and runs the command.
-pub(crate) fn run_inside(arguments: &Inside) -> Result<ExitCode> {
-    if !arguments.root {
+/// The first process in the bed: the reaper of everything that the command leaves behind.
+pub(crate) fn supervise(inside: &Inside) -> Result<ExitCode> {
+    let signals = supervise::block_signals()?;
+    supervise::adopt_orphans()?;
+    let child = inside.next("become").spawn().during(|| "start the command's process".to_owned())?;
+    supervise::pass_on(&child, &signals, supervise::Target::Tree)
+}
+
+/// The last one: takes signals again, becomes the user and then the command.
+pub(crate) fn become_command(inside: &Inside) -> Result<ExitCode> {
+    if !inside.root {
         become_user()?;
     }
-    let signals = supervise::prepare()?;
-    supervise::adopt_orphans()?;
-    let started =
-        Command::new(&arguments.command[0]).args(&arguments.command[1..]).current_dir(&arguments.cwd).spawn();
-    match started {
-        Ok(child) => supervise::pass_on(&child, &signals, supervise::Target::Tree),
-        // As a shell says it.
-        Err(error) => {
-            eprintln!("bed exec: `{}`: {error}", arguments.command[0]);
-            Ok(ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }))
-        }
-    }
+    std::env::set_current_dir(&inside.cwd).during(|| format!("enter `{}`", inside.cwd.display()))?;
+    supervise::unblock_signals()?;
+    let error = Command::new(&inside.command[0]).args(&inside.command[1..]).exec();
+    // As a shell says it.
+    eprintln!("bed exec: `{}`: {error}", inside.command[0]);
+    Ok(ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }))
 }
 
 fn become_user() -> Result<()> {

@@ -43,9 +43,12 @@ pub(crate) enum Task {
     /// PID 1 of the bed (called by `hold`).
     #[command(hide = true)]
     Init,
-    /// Becomes the user and runs the command (called by `exec`).
+    /// Starts `become` and ends its tree at a signal (called by `exec`).
     #[command(hide = true)]
-    Inside(exec::Inside),
+    Supervise(exec::Inside),
+    /// Becomes the user and the command (called by `supervise`).
+    #[command(hide = true)]
+    Become(exec::Inside),
 }
 
 pub(crate) fn run(task: Task) -> Result<ExitCode> {
@@ -56,6 +59,7 @@ pub(crate) fn run(task: Task) -> Result<ExitCode> {
         Task::Status => status::run(),
         Task::Hold => holder::hold(),
         Task::Init => holder::init(),
-        Task::Inside(arguments) => exec::run_inside(&arguments),
+        Task::Supervise(inside) => exec::supervise(&inside),
+        Task::Become(inside) => exec::become_command(&inside),
     }
 }

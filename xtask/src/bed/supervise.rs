@@ -1,7 +1,8 @@
 //! Runs one child to its end and passes signals on to it.
 //!
-//! `bed exec` is two processes of ours: one on the host, one inside the bed, the parent of the command. The inner one is
-//! the reaper of everything that the command leaves behind, so a signal ends the whole tree and not only its top.
+//! `bed exec` is three processes of ours. One stays on the host. One inside the bed is the reaper of everything that the
+//! command leaves behind, so that a signal ends the whole tree and not only its top. The third becomes the command: it
+//! exists because a child starts with its parent's blocked signals, and only itself can take them again without a gap.
 
 use crate::failure::{During, Result};
 use nix::sys::prctl;
@@ -19,14 +20,22 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Signals that end a command.
 const PASSED_ON: [Signal; 4] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];
 
-/// Blocks the signals that [`pass_on`] waits for. To be called before the child starts, so that none is lost; the child
-/// starts with an empty mask again.
-pub(super) fn prepare() -> Result<SigSet> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGCHLD);
-    signals.extend(PASSED_ON);
+/// Blocks the signals that [`pass_on`] waits for. To be called before the child starts, so that none is lost.
+pub(super) fn block_signals() -> Result<SigSet> {
+    let signals = handled();
     signals.thread_block().during(|| "block signals".to_owned())?;
     Ok(signals)
+}
+
+/// Undoes [`block_signals`], also that of a parent.
+pub(super) fn unblock_signals() -> Result<()> {
+    handled().thread_unblock().during(|| "unblock signals".to_owned())
+}
+
+fn handled() -> SigSet {
+    let mut signals = SigSet::from_iter(PASSED_ON);
+    signals.add(Signal::SIGCHLD);
+    signals
 }
 
 /// What a signal to this process is sent on to.
