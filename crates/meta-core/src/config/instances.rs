@@ -1,0 +1,110 @@
+//! `[runners.I]`: what is registered, and which jobs it takes.
+
+use std::collections::BTreeMap;
+
+use crate::name::InstanceName;
+use crate::reader::Section;
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceConfig {
+    /// Sorted, each once. Empty only where `run_untagged` is set.
+    pub tags: Vec<String>,
+    /// The higher one is launched first.
+    pub launch_priority: i64,
+    /// Whether jobs without tags are taken.
+    pub run_untagged: bool,
+    /// Whether only jobs of protected refs are taken.
+    pub protected: bool,
+    /// Seconds; GitLab takes no less than 600.
+    pub maximum_timeout_s: Option<u64>,
+    /// What GitLab shows, without our mark.
+    pub description: Option<String>,
+    /// How many launches may exist at a time.
+    pub max_launches: Option<u32>,
+    /// Variables for the templates, taken as written.
+    pub config_variables: BTreeMap<String, String>,
+}
+
+/// The shortest job timeout that GitLab accepts for a runner, in seconds (Runners API, `maximum_timeout`).
+const LEAST_TIMEOUT_S: i64 = 600;
+
+pub(super) fn read(root: &Section<'_>) -> BTreeMap<InstanceName, InstanceConfig> {
+    let mut instances = BTreeMap::new();
+    let Some(runners) = root.section("runners") else {
+        if root.get("runners").is_none() {
+            root.missing("runners", "write `[runners.NAME]` with `tags = [\"...\"]` below it, once for each instance");
+        }
+        return instances;
+    };
+    for (key, item) in runners.table().iter() {
+        let Some(section) = runners.section_of(key, item) else { continue };
+        let instance = read_instance(section);
+        match key.parse::<InstanceName>() {
+            Ok(name) => {
+                instances.insert(name, instance);
+            },
+            Err(error) => runners.reader().problem(runners.key_span(key), error.to_string(), error.hint()),
+        }
+    }
+    instances
+}
+
+fn read_instance(section: Section<'_>) -> InstanceConfig {
+    let run_untagged = section.bool("run_untagged").unwrap_or(false);
+    let instance = InstanceConfig {
+        tags: read_tags(&section, run_untagged),
+        launch_priority: section.integer("launch_priority", i64::MIN, "").unwrap_or(0),
+        run_untagged,
+        protected: section.bool("protected").unwrap_or(false),
+        maximum_timeout_s: section
+            .integer("maximum_timeout", LEAST_TIMEOUT_S, " of seconds")
+            .and_then(|value| u64::try_from(value).ok()),
+        description: section.string("description").map(|(text, _)| text),
+        max_launches: section.count("max_launches"),
+        config_variables: section.section("config_variables").map(read_config_variables).unwrap_or_default(),
+    };
+    section.finish();
+    instance
+}
+
+fn read_tags(section: &Section<'_>, run_untagged: bool) -> Vec<String> {
+    const HINT: &str = "write at least one: `tags = [\"...\"]`, or `run_untagged = true` to take jobs without tags";
+    let Some(tags) = section.strings("tags") else {
+        if section.get("tags").is_none() && !run_untagged {
+            section.missing("tags", HINT);
+        }
+        return Vec::new();
+    };
+    // GitLab takes a tag list as text, too, and splits it at commas.
+    for (tag, span) in tags.iter().filter(|(tag, _)| tag.trim() != tag || tag.is_empty() || tag.contains(',')) {
+        let message = format!("`{tag}` is not a tag");
+        let hint = "write one tag per string, without commas and without spaces around it";
+        section.reader().problem(span.clone(), message, hint);
+    }
+    if tags.is_empty() && !run_untagged {
+        let span = section.get("tags").and_then(toml_edit::Item::span);
+        section.reader().problem(span, format!("`{}` is empty", section.dotted("tags")), HINT);
+    }
+    let mut tags: Vec<String> = tags.into_iter().map(|(tag, _)| tag).collect();
+    tags.sort();
+    tags.dedup();
+    tags
+}
+
+/// A table of strings whose keys are names of variables.
+pub(crate) fn read_config_variables(section: Section<'_>) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    for (key, item) in section.table().iter() {
+        let rest = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if !key.chars().all(rest) || !key.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+            let message = format!("`{key}` is not the name of a variable");
+            let hint = "write letters, digits and `_`, without a digit in front";
+            section.reader().problem(section.key_span(key), message, hint);
+        }
+        if let Some(text) = section.string_of(key, item) {
+            variables.insert(key.to_owned(), text);
+        }
+    }
+    variables
+}

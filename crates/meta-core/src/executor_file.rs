@@ -1,0 +1,176 @@
+//! The format of `NAME.executor.toml` (contracts, section 1): what compute nodes read of our configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{Array, Document, DocumentMut, Item, Table, Value};
+
+use crate::config::executor::{self, ExecutorConfig, Flag};
+use crate::config::instances::read_config_variables;
+use crate::config::syntax_problem;
+use crate::name::{InstanceName, MetaRunnerName};
+use crate::reader::{Reader, Section};
+use crate::source::{Problems, SourceFile};
+use crate::template::Template;
+
+/// The file as a value. It holds no token.
+#[derive(Debug, Clone)]
+pub struct ExecutorFile {
+    /// The meta-runner.
+    pub name: MetaRunnerName,
+    /// Not expanded.
+    pub executor: ExecutorConfig,
+    /// What differs between instances.
+    pub instances: BTreeMap<InstanceName, ExecutorInstance>,
+    /// The text that was read, for reports on its templates.
+    pub source: SourceFile,
+}
+
+/// What the node must know of one instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecutorInstance {
+    /// `[runner] builds_dir`, expanded.
+    pub builds_dir: Option<PathBuf>,
+    /// `[runner] cache_dir`, expanded.
+    pub cache_dir: Option<PathBuf>,
+    /// Taken as written.
+    pub config_variables: BTreeMap<String, String>,
+}
+
+/// The only version there is.
+const VERSION: i64 = 1;
+
+/// Reads the file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(path: &Path, text: &str) -> Result<ExecutorFile, Problems> {
+    let source = SourceFile { path: path.to_owned(), text: text.to_owned() };
+    let document = match Document::parse(text) {
+        Ok(document) => document,
+        Err(error) => return Err(Problems::new(source, vec![syntax_problem(&error)])),
+    };
+    let reader = Reader::new(text);
+    let file = read(&reader.root(document.as_table()), &source);
+    let problems = reader.into_problems();
+    match file {
+        Some(file) if problems.is_empty() => Ok(file),
+        _ => Err(Problems::new(source, problems)),
+    }
+}
+
+impl ExecutorFile {
+    /// The file's text. [`parse`] reads it back.
+    pub fn render(&self) -> String {
+        let mut document = DocumentMut::new();
+        document["version"] = VERSION.into();
+        document["name"] = self.name.as_str().into();
+        document["executor"] = Item::Table(render_executor(&self.executor));
+        let mut instances = Table::new();
+        instances.set_implicit(true);
+        for (name, instance) in &self.instances {
+            instances.insert(name.as_str(), Item::Table(render_instance(instance)));
+        }
+        document["instances"] = Item::Table(instances);
+        document.to_string()
+    }
+}
+
+fn render_instance(instance: &ExecutorInstance) -> Table {
+    let mut table = Table::new();
+    for (key, path) in [("builds_dir", &instance.builds_dir), ("cache_dir", &instance.cache_dir)] {
+        if let Some(path) = path {
+            table.insert(key, path.to_string_lossy().as_ref().into());
+        }
+    }
+    if !instance.config_variables.is_empty() {
+        let variables: Table = instance.config_variables.iter().map(|(key, value)| (key, Item::from(value))).collect();
+        table.insert("config_variables", Item::Table(variables));
+    }
+    table
+}
+
+/// Only what is given is written, so that the executor's own version decides about defaults.
+fn render_executor(config: &ExecutorConfig) -> Table {
+    let mut table = Table::new();
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            table.insert(key, Item::Value(value));
+        }
+    };
+    let text = |template: &Option<Template>| template.as_ref().map(|template| Value::from(template.text()));
+    let texts = |templates: &[Template]| Value::from(templates.iter().map(Template::text).collect::<Array>());
+    let strings = |strings: &[String]| Value::from(strings.iter().collect::<Array>());
+    let flag = |flag: &Flag| match flag {
+        Flag::Fixed(value) => value.then_some(Value::from(true)),
+        Flag::Template(template) => Some(template.text().into()),
+    };
+    put("builds_dir", text(&config.builds_dir));
+    put("image_dir", text(&config.image_dir));
+    put("image_cache_dir", text(&config.image_cache_dir));
+    put("image_tmp_dir", text(&config.image_tmp_dir));
+    put("node_dir", text(&config.node_dir));
+    put("pull_policy", config.pull_policy.as_deref().map(texts));
+    put("allowed_pull_policies", config.allowed_pull_policies.as_deref().map(texts));
+    put("image", text(&config.image));
+    put("allowed_images", config.allowed_images.as_deref().map(texts));
+    put("apptainer_executable", text(&config.apptainer_executable));
+    put("gpu_amd", flag(&config.gpu_amd));
+    put("gpu_nvidia", flag(&config.gpu_nvidia));
+    put("mount", (!config.mount.is_empty()).then(|| texts(&config.mount)));
+    put("description", text(&config.description));
+    put("helper", changed(executor::HELPERS, config.helper));
+    put("network", changed(executor::NETWORKS, config.network));
+    put("level", changed(executor::LEVELS, config.level));
+    put("same_paths", config.same_paths.then_some(true.into()));
+    put("keep_builds", config.keep_builds.then_some(true.into()));
+    put("pass_env", config.pass_env.as_deref().map(strings));
+    put("shm_size", config.shm_size.and_then(|size| i64::try_from(size).ok()).map(Value::from));
+    put("insecure_registries", (!config.insecure_registries.is_empty()).then(|| strings(&config.insecure_registries)));
+    put("registry_ca_file", text(&config.registry_ca_file));
+    table
+}
+
+/// The word of a value that is not the default.
+fn changed<T: PartialEq + Default>(words: &[(&str, T)], value: T) -> Option<Value> {
+    words.iter().find(|(_, named)| *named == value && value != T::default()).map(|(word, _)| Value::from(*word))
+}
+
+const HINT: &str = "write the file anew: `meta-configure render`";
+
+fn read(root: &Section<'_>, source: &SourceFile) -> Option<ExecutorFile> {
+    let version = root.integer("version", VERSION, "");
+    if version != Some(VERSION) {
+        let message = "this version of the file is not known here".to_owned();
+        root.reader().problem(root.key_span("version"), message, HINT);
+    }
+    let name = root.string("name").and_then(|(text, _)| text.parse().ok());
+    if name.is_none() {
+        root.missing("name", HINT);
+    }
+    let executor = root.section("executor").map(executor::read).unwrap_or_default();
+    let instances = root.section("instances").map(|section| read_instances(&section)).unwrap_or_default();
+    root.finish();
+    Some(ExecutorFile { name: name?, executor, instances, source: source.clone() })
+}
+
+fn read_instances(section: &Section<'_>) -> BTreeMap<InstanceName, ExecutorInstance> {
+    let mut instances = BTreeMap::new();
+    for (key, item) in section.table().iter() {
+        let Some(instance) = section.section_of(key, item) else { continue };
+        let path = |key| instance.string(key).map(|(text, _)| PathBuf::from(text));
+        let value = ExecutorInstance {
+            builds_dir: path("builds_dir"),
+            cache_dir: path("cache_dir"),
+            config_variables: instance.section("config_variables").map(read_config_variables).unwrap_or_default(),
+        };
+        instance.finish();
+        match key.parse::<InstanceName>() {
+            Ok(name) => {
+                instances.insert(name, value);
+            },
+            Err(error) => section.reader().problem(section.key_span(key), error.to_string(), HINT),
+        }
+    }
+    instances
+}

@@ -1,0 +1,184 @@
+//! `[executor]` expanded: plain values for the node.
+
+use std::path::PathBuf;
+
+use crate::config::executor::{ExecutorConfig, Flag, Helper, Level, Network};
+use crate::template::{ExpandError, Template};
+use crate::variables::Variables;
+
+/// Everything that the executor is told by `[executor]`. What is `None` has a default that depends on the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutorSettings {
+    /// `None`: the instance's rendered `[runner] builds_dir`.
+    pub builds_dir: Option<PathBuf>,
+    /// `None`: below `node_dir`.
+    pub image_dir: Option<PathBuf>,
+    /// `None`: below `node_dir`.
+    pub image_cache_dir: Option<PathBuf>,
+    /// `None`: below `node_dir`.
+    pub image_tmp_dir: Option<PathBuf>,
+    /// `None`: `/var/tmp/gitlab-meta-runner-UID`.
+    pub node_dir: Option<PathBuf>,
+    /// Tried in this order, never empty.
+    pub pull_policy: Vec<PullPolicy>,
+    /// What a job may ask for, never empty.
+    pub allowed_pull_policies: Vec<PullPolicy>,
+    /// For jobs without `image:`.
+    pub image: Option<String>,
+    /// Globs; empty: every image.
+    pub allowed_images: Vec<String>,
+    /// A path, or a name to look up in PATH.
+    pub apptainer_executable: PathBuf,
+    /// Whether AMD GPUs are handed in.
+    pub gpu_amd: bool,
+    /// Whether NVIDIA GPUs are handed in.
+    pub gpu_nvidia: bool,
+    /// What the job sees of the host.
+    pub mount: Vec<Mount>,
+    /// What the job log says about the place; may be empty.
+    pub description: String,
+    /// Where helper stages run.
+    pub helper: Helper,
+    /// Which network a job sees.
+    pub network: Network,
+    /// How jobs are isolated.
+    pub level: Level,
+    /// Whether the job sees the host's paths.
+    pub same_paths: bool,
+    /// Whether checkouts stay for the next job.
+    pub keep_builds: bool,
+    /// Globs of variables that reach the job.
+    pub pass_env: Vec<String>,
+    /// Size of `/dev/shm` in bytes.
+    pub shm_size: u64,
+    /// `host[:port]` of registries that are spoken to without TLS.
+    pub insecure_registries: Vec<String>,
+    /// PEM file with the certificates of registries to trust.
+    pub registry_ca_file: Option<PathBuf>,
+}
+
+/// When an image is pulled, as in gitlab-runner's docker executor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Always ask the registry.
+    Always,
+    /// Only if it is not here.
+    IfNotPresent,
+    /// Only what is here.
+    Never,
+}
+
+impl PullPolicy {
+    /// The word of the configuration and of GitLab's `pull_policy:`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::IfNotPresent => "if-not-present",
+            Self::Never => "never",
+        }
+    }
+
+    /// The policy of a word, as GitLab sends it.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Always, Self::IfNotPresent, Self::Never].into_iter().find(|policy| policy.as_str() == word)
+    }
+}
+
+/// A directory or file of the host that the job sees: `SRC:DST[:ro]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// On the host, absolute.
+    pub source: PathBuf,
+    /// In the job, absolute.
+    pub target: PathBuf,
+    /// Whether the job may not write.
+    pub read_only: bool,
+}
+
+/// What reaches the job without `pass_env`: the allocation and its GPUs.
+const PASS_ENV: [&str; 4] = ["SLURM_*", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
+
+/// Docker's default for `/dev/shm`, in bytes.
+const SHM_SIZE: u64 = 64 << 20;
+
+pub(crate) fn expand(config: &ExecutorConfig, variables: &Variables) -> Result<ExecutorSettings, ExpandError> {
+    let text = |template: &Option<Template>| template.as_ref().map(|template| template.expand(variables)).transpose();
+    let path = |template: &Option<Template>| Ok::<_, ExpandError>(text(template)?.map(PathBuf::from));
+    let texts = |templates: &[Template]| -> Result<Vec<String>, ExpandError> {
+        templates.iter().map(|template| template.expand(variables)).collect()
+    };
+    let policies = |templates: &[Template]| -> Result<Vec<PullPolicy>, ExpandError> {
+        templates.iter().map(|template| expand_policy(template, variables)).collect()
+    };
+    let pull_policy = match &config.pull_policy {
+        Some(templates) if !templates.is_empty() => policies(templates)?,
+        _ => vec![PullPolicy::Always],
+    };
+    let allowed_pull_policies = match &config.allowed_pull_policies {
+        Some(templates) if !templates.is_empty() => policies(templates)?,
+        _ => pull_policy.clone(),
+    };
+    Ok(ExecutorSettings {
+        builds_dir: path(&config.builds_dir)?,
+        image_dir: path(&config.image_dir)?,
+        image_cache_dir: path(&config.image_cache_dir)?,
+        image_tmp_dir: path(&config.image_tmp_dir)?,
+        node_dir: path(&config.node_dir)?,
+        pull_policy,
+        allowed_pull_policies,
+        image: text(&config.image)?.filter(|image| !image.is_empty()),
+        allowed_images: texts(config.allowed_images.as_deref().unwrap_or_default())?,
+        apptainer_executable: path(&config.apptainer_executable)?.unwrap_or_else(|| "apptainer".into()),
+        gpu_amd: expand_flag(&config.gpu_amd, variables)?,
+        gpu_nvidia: expand_flag(&config.gpu_nvidia, variables)?,
+        mount: config.mount.iter().map(|template| expand_mount(template, variables)).collect::<Result<_, _>>()?,
+        description: text(&config.description)?.unwrap_or_default(),
+        helper: config.helper,
+        network: config.network,
+        level: config.level,
+        same_paths: config.same_paths,
+        keep_builds: config.keep_builds,
+        pass_env: config.pass_env.clone().unwrap_or_else(|| PASS_ENV.map(str::to_owned).to_vec()),
+        shm_size: config.shm_size.unwrap_or(SHM_SIZE),
+        insecure_registries: config.insecure_registries.clone(),
+        registry_ca_file: path(&config.registry_ca_file)?,
+    })
+}
+
+fn expand_policy(template: &Template, variables: &Variables) -> Result<PullPolicy, ExpandError> {
+    let word = template.expand(variables)?;
+    PullPolicy::from_word(&word).ok_or_else(|| {
+        let message = format!("`{}` has no value `{word}`", template.key());
+        template.error(message, "write `\"always\"`, `\"if-not-present\"` or `\"never\"`")
+    })
+}
+
+fn expand_flag(flag: &Flag, variables: &Variables) -> Result<bool, ExpandError> {
+    match flag {
+        Flag::Fixed(value) => Ok(*value),
+        Flag::Template(template) => match template.expand(variables)?.as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => {
+                let message = format!("`{}` expands to `{other}`, and must be `true` or `false`", template.key());
+                Err(template.error(message, "use a variable that is `true` or `false`, with a default: `\"${GPU:false}\"`"))
+            },
+        },
+    }
+}
+
+fn expand_mount(template: &Template, variables: &Variables) -> Result<Mount, ExpandError> {
+    let text = template.expand(variables)?;
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, read_only) = match parts[..] {
+        [source, target] => (source, target, false),
+        [source, target, "ro"] => (source, target, true),
+        [source, target, "rw"] => (source, target, false),
+        _ => ("", "", false),
+    };
+    if !source.starts_with('/') || !target.starts_with('/') {
+        let message = format!("`{}` has no mount `{text}`", template.key());
+        return Err(template.error(message, "write two absolute paths: `\"/on/the/host:/in/the/job\"`, with `:ro` behind to forbid writing"));
+    }
+    Ok(Mount { source: source.into(), target: target.into(), read_only })
+}

@@ -1,0 +1,108 @@
+//! A text file with its path, and problems that point into it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// A text that was read from a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// What was read.
+    pub text: String,
+}
+
+/// One thing that is wrong, with the place and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Byte range in the text; `None` points to the file as a whole.
+    pub span: Option<Range<usize>>,
+    /// A lower-case fragment.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Everything that is wrong with one file, in the order of the file. `Display` is the whole report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    source: SourceFile,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Orders the problems by their place.
+    pub fn new(source: SourceFile, mut list: Vec<Problem>) -> Self {
+        list.sort_by_key(|problem| problem.span.as_ref().map_or(0, |span| span.start));
+        Self { source, list }
+    }
+
+    /// The problems, in the order of the file.
+    pub fn list(&self) -> &[Problem] {
+        &self.list
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n\n")?;
+            }
+            write!(f, "error: {}", problem.message)?;
+            write_place(f, &self.source, problem.span.as_ref())?;
+            if let Some(hint) = &problem.hint {
+                write!(f, "\nhint: {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes the place and, where there is one, the line with carets below it.
+fn write_place(f: &mut fmt::Formatter<'_>, source: &SourceFile, span: Option<&Range<usize>>) -> fmt::Result {
+    let path = source.path.display();
+    let Some(span) = span else {
+        return write!(f, "\n  --> {path}");
+    };
+    let place = Place::find(&source.text, span);
+    let number = place.line_number.to_string();
+    let margin = " ".repeat(number.len());
+    write!(f, "\n{margin} --> {path}:{number}:{}", place.column)?;
+    write!(f, "\n{margin} |\n{number} | {}\n{margin} | {}{}", place.line, place.indent, "^".repeat(place.carets))
+}
+
+/// Where a span begins, for people: lines and columns count from 1, columns in characters.
+struct Place<'a> {
+    line_number: usize,
+    column: usize,
+    line: &'a str,
+    /// As wide as what stands before the carets, tabs kept, so that the carets stand right.
+    indent: String,
+    carets: usize,
+}
+
+impl<'a> Place<'a> {
+    fn find(text: &'a str, span: &Range<usize>) -> Self {
+        let mut start = span.start.min(text.len());
+        while !text.is_char_boundary(start) {
+            start -= 1;
+        }
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let line = text[line_start..].lines().next().unwrap_or_default();
+        let before = &text[line_start..start];
+        let marked = line.len().min(span.end.saturating_sub(line_start)).max(before.len());
+        // A span may end inside of a character only if it came from outside; then one caret is enough.
+        let carets = line.get(before.len()..marked).map_or(1, |marked| marked.trim_end().chars().count());
+        Self {
+            line_number: text[..line_start].matches('\n').count() + 1,
+            column: before.chars().count() + 1,
+            line,
+            indent: before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect(),
+            carets: carets.max(1),
+        }
+    }
+}
