@@ -1,0 +1,236 @@
+//! Files with secrets and state: private, and either the old or the new content, never half of one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::{Failure, exit};
+
+/// Reads a UTF-8 file that only its owner may access.
+///
+/// # Errors
+/// [`FileErrorKind::OpenToOthers`] if group or others have any permission on it; the hint has the `chmod` to run.
+/// See [`FileError::is_missing`] for a file that is not there.
+pub fn read_private(path: &Path) -> Result<String, FileError> {
+    let read = || {
+        let mut file = File::open(path).map_err(FileErrorKind::Read)?;
+        // The mode of the open file, not of whatever stands at the path by now.
+        let meta = file.metadata().map_err(FileErrorKind::Read)?;
+        if meta.is_dir() {
+            return Err(FileErrorKind::Read(io::ErrorKind::IsADirectory.into()));
+        }
+        let mode = meta.permissions().mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            return Err(FileErrorKind::OpenToOthers { mode, wanted: 0o600 });
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(FileErrorKind::Read)?;
+        Ok(text)
+    };
+    read().map_err(|kind| FileError { path: path.to_owned(), kind })
+}
+
+/// Replaces the file at `path` by one with these bytes and mode 0600.
+///
+/// The bytes go to a temporary file in the same directory, which is synced, renamed over `path`, and made durable by
+/// syncing the directory: after a crash there is the old file or the new one. A symbolic link at `path` is replaced.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let write = || {
+        let temporary = temporary_beside(path);
+        let result = create_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+        if result.is_err() {
+            // The temporary file may not exist; the first error is the one to report.
+            let _ = fs::remove_file(&temporary);
+        }
+        result.and_then(|()| sync_dir(directory_of(path)))
+    };
+    write().map_err(|source| FileError { path: path.to_owned(), kind: FileErrorKind::Write(source) })
+}
+
+/// Makes a directory and its missing parents with mode 0700.
+///
+/// # Errors
+/// A directory that exists is left as it is, but refused if group or others may write to it: they could put another
+/// file in the place of ours.
+pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
+    let make = || {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileErrorKind::MakeDirectory)?;
+        let mode = fs::metadata(path).map_err(FileErrorKind::Read)?.permissions().mode() & 0o7777;
+        if mode & 0o022 != 0 {
+            return Err(FileErrorKind::OpenToOthers { mode, wanted: 0o700 });
+        }
+        Ok(())
+    };
+    make().map_err(|kind| FileError { path: path.to_owned(), kind })
+}
+
+/// What went wrong with one file or directory.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {} `{}`", kind.operation(), path.display())]
+pub struct FileError {
+    pub path: PathBuf,
+    #[source]
+    pub kind: FileErrorKind,
+}
+
+/// Why a [`FileError`] happened.
+#[derive(Debug, thiserror::Error)]
+pub enum FileErrorKind {
+    #[error("{0}")]
+    Read(io::Error),
+    #[error("{0}")]
+    Write(io::Error),
+    #[error("{0}")]
+    MakeDirectory(io::Error),
+    #[error("group or others may access it (mode {mode:03o})")]
+    OpenToOthers { mode: u32, wanted: u32 },
+}
+
+impl FileError {
+    /// Whether there is no such file, which is often no error.
+    pub fn is_missing(&self) -> bool {
+        matches!(&self.kind, FileErrorKind::Read(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl FileErrorKind {
+    fn operation(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "read",
+            Self::Write(_) => "write",
+            Self::MakeDirectory(_) => "make directory",
+            Self::OpenToOthers { .. } => "use",
+        }
+    }
+}
+
+impl Failure for FileError {
+    fn exit_code(&self) -> u8 {
+        exit::CONFIGURATION
+    }
+
+    fn hint(&self) -> Option<String> {
+        match &self.kind {
+            FileErrorKind::OpenToOthers { wanted, .. } => {
+                Some(format!("run `chmod {wanted:o} {}`", shell_quoted(&self.path)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A name in the same directory that no other process or thread uses.
+pub(crate) fn temporary_beside(path: &Path) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    path.with_file_name(format!(".{name}.{host}-{}-{number}.tmp", std::process::id()))
+}
+
+/// Creates a file of mode 0600 that must not exist yet, and syncs it.
+pub(crate) fn create_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    match File::open(dir)?.sync_all() {
+        // Some network file systems cannot sync directories and say EINVAL.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        result => result,
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+fn shell_quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+,@%".contains(c)) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn what_is_written_is_private_and_can_be_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.toml");
+        write_private(&path, b"first").unwrap();
+        set_mode(&path, 0o644);
+        write_private(&path, b"second").unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(read_private(&path).unwrap(), "second");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file is left");
+    }
+
+    #[test]
+    fn a_failed_write_keeps_the_old_file_and_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.toml");
+        fs::create_dir(&path).unwrap();
+        let error = write_private(&path, b"new").unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot write `{}`", path.display()));
+        assert!(path.is_dir());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file is left");
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused_with_the_chmod_to_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("it's open.toml");
+        write_private(&path, b"secret").unwrap();
+        set_mode(&path, 0o640);
+        let error = read_private(&path).unwrap_err();
+        let path = path.display();
+        let quoted = path.to_string().replace('\'', r"'\''");
+        assert_eq!(
+            error.report(),
+            format!(
+                "error: cannot use `{path}`\ncaused by: group or others may access it (mode 640)\n\
+                 hint: run `chmod 600 '{quoted}'`"
+            )
+        );
+        assert_eq!(error.exit_code(), exit::CONFIGURATION);
+    }
+
+    #[test]
+    fn a_missing_file_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(read_private(&dir.path().join("no")).unwrap_err().is_missing());
+        assert!(!read_private(dir.path()).unwrap_err().is_missing());
+    }
+
+    #[test]
+    fn directories_are_made_private_and_open_ones_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b");
+        make_private_dir(&path).unwrap();
+        make_private_dir(&path).unwrap();
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o700, 0o700));
+        set_mode(&path, 0o770);
+        let hint = make_private_dir(&path).unwrap_err().hint();
+        assert_eq!(hint, Some(format!("run `chmod 700 {}`", path.display())));
+    }
+}
