@@ -7,6 +7,7 @@
 pub mod app;
 pub mod arguments;
 pub mod clock;
+pub mod configuration;
 pub mod environment;
 pub mod exit;
 pub mod files;
