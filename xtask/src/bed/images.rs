@@ -1,7 +1,132 @@
-//! Test images.
-use crate::failure::Result;
-use crate::progress::Progress;
+//! Test images: made in the bed from nothing, kept in its registry.
 
-pub(super) fn ensure(_progress: &Progress) -> Result<()> {
+use super::{bootstrap, configure, place, recipe, up};
+use crate::failure::{During, Result};
+use crate::progress::Progress;
+use std::fs;
+use std::path::PathBuf;
+
+/// As programs of the bed see it.
+const REGISTRY: &str = "127.0.0.1:5000";
+
+struct Image {
+    name: &'static str,
+    tag: &'static str,
+    containerfile: &'static str,
+}
+
+macro_rules! image {
+    ($name:literal, $tag:literal) => {
+        Image {
+            name: $name,
+            tag: $tag,
+            containerfile: include_str!(concat!("images/", $name, ".Containerfile")),
+        }
+    };
+}
+
+/// In the order in which they are made: some start from busybox.
+const IMAGES: &[Image] = &[
+    image!("busybox", "latest"),
+    image!("debian", "sid"),
+    image!("entrypoint", "latest"),
+    image!("user", "latest"),
+    image!("workdir", "latest"),
+    image!("noshell", "latest"),
+    image!("multilayer", "latest"),
+];
+
+/// Further names: same last part and tag, different images. A cache that drops a part of the name mixes them up.
+const TWINS: &[(&str, &str)] = &[("busybox", "evil/tool:22.04"), ("debian", "ubuntu:22.04")];
+
+/// Files that Containerfiles copy, beside busybox and Debian.
+const CONTEXT: &[(&str, &str)] =
+    &[("entrypoint", include_str!("images/entrypoint")), ("page", include_str!("images/page"))];
+
+const DEBIAN: &[&str] = &["--variant=minbase", "--mode=root", "--format=tar", "--dpkgopt=force-unsafe-io"];
+
+/// The build context in the bed.
+const FOLDER: &str = "/var/cache/bed-images";
+
+/// Makes all images and pushes them, unless that has been done from the same recipe. The bed must run.
+pub(super) fn ensure(progress: &Progress) -> Result<()> {
+    let stamp_file = configure::in_root(FOLDER).join("recipe");
+    if fs::read_to_string(&stamp_file).is_ok_and(|text| text == stamp()) {
+        return Ok(());
+    }
+    write_context(progress)?;
+    for image in IMAGES {
+        progress.step(format!("making the image {}:{}", image.name, image.tag));
+        make(image)?;
+        push(image.name, &format!("{}:{}", image.name, image.tag))?;
+    }
+    for (name, twin) in TWINS {
+        push(name, twin)?;
+    }
+    // The registry has them; podman's copies are only weight.
+    up::inside(&["podman", "rmi", "--all", "--force"])?;
+    configure::write_file(&stamp_file, &stamp())
+}
+
+/// Names of all images with their tags, as a job would write them after the registry.
+fn names() -> impl Iterator<Item = String> {
+    let made = IMAGES.iter().map(|image| format!("{}:{}", image.name, image.tag));
+    made.chain(TWINS.iter().map(|&(_, twin)| twin.to_owned()))
+}
+
+fn stamp() -> String {
+    let mut text = format!("{}\n", DEBIAN.join(" "));
+    for name in names() {
+        text.push_str(&format!("{name}\n"));
+    }
+    let sources = IMAGES.iter().map(|image| image.containerfile).chain(CONTEXT.iter().map(|(_, text)| *text));
+    sources.for_each(|source| text.push_str(source));
+    text
+}
+
+fn write_context(progress: &Progress) -> Result<()> {
+    let folder = configure::in_root(FOLDER);
+    let debian = debian(progress)?;
+    for image in IMAGES {
+        configure::write_file(&folder.join(format!("{}.Containerfile", image.name)), image.containerfile)?;
+    }
+    for (name, text) in CONTEXT {
+        configure::write_file(&folder.join(name), text)?;
+    }
+    for (from, name) in [(configure::in_root("/usr/bin/busybox"), "busybox"), (debian, "debian.tar")] {
+        fs::copy(&from, folder.join(name)).during(|| format!("copy `{}`", from.display()))?;
+    }
     Ok(())
+}
+
+/// A minimal Debian as tar, made on the host since the bed has no network.
+fn debian(progress: &Progress) -> Result<PathBuf> {
+    let (tar, unfinished) = (place::cache().join("debian.tar"), place::cache().join("debian.unfinished.tar"));
+    if !tar.exists() {
+        progress.step(format!("making a Debian {} for images with mmdebstrap", recipe::SUITE));
+        bootstrap::debootstrap(
+            &DEBIAN.iter().map(|&argument| argument.to_owned()).collect::<Vec<_>>(),
+            &unfinished,
+        )?;
+        fs::rename(&unfinished, &tar).during(|| format!("rename `{}`", unfinished.display()))?;
+    }
+    Ok(tar)
+}
+
+/// The chroot isolation needs no cgroups and no network, but can't raise the limits that podman asks for.
+const BUILD: &str = "podman build --isolation=chroot --ulimit=nofile=1024:1024 --ulimit=nproc=1024:1024 --pull=never";
+
+fn make(image: &Image) -> Result<()> {
+    let (name, file) = (local(image.name), format!("{FOLDER}/{}.Containerfile", image.name));
+    let mut command: Vec<&str> = BUILD.split(' ').collect();
+    command.extend(["--tag", &name, "--file", &file, FOLDER]);
+    up::inside(&command).map(drop)
+}
+
+fn push(name: &str, to: &str) -> Result<()> {
+    up::inside(&["podman", "push", &local(name), &format!("{REGISTRY}/{to}")]).map(drop)
+}
+
+fn local(name: &str) -> String {
+    format!("localhost/bed/{name}")
 }
