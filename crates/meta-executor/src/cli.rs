@@ -1,0 +1,77 @@
+//! The command line of gitlab-runner's four calls.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use meta_core::name::InstanceName;
+use meta_host::Environment;
+use meta_host::arguments::CommonArgs;
+
+use crate::context::Context;
+use crate::failure::StageFailure;
+use crate::job::Job;
+use crate::stages::{cleanup, config, prepare, run};
+
+/// The custom executor of gitlab-runner: jobs run in Apptainer as they would in Docker.
+#[derive(Debug, Parser)]
+#[command(name = "meta-executor", version)]
+pub(crate) struct Args {
+    /// The instance, `[runners.INSTANCE]` of the configuration.
+    instance: InstanceName,
+    #[command(subcommand)]
+    stage: Stage,
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Stage {
+    /// Print the driver's settings as JSON.
+    Config,
+    /// Make the job's directories and get its image.
+    Prepare,
+    /// Run one script of the job.
+    Run {
+        /// The script that gitlab-runner made.
+        script: PathBuf,
+        /// gitlab-runner's name of the stage.
+        stage: String,
+    },
+    /// Remove what the job left.
+    Cleanup,
+}
+
+/// Runs one of gitlab-runner's calls.
+pub(crate) fn main(args: &Args) -> ExitCode {
+    let environment = Environment::capture();
+    match stage(args, &environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.to_string();
+            if !text.is_empty() {
+                // Nobody is left to tell when stderr itself is closed.
+                let _ = writeln!(std::io::stderr(), "{text}");
+            }
+            failure.exit_code(&environment.variables)
+        }
+    }
+}
+
+fn stage(args: &Args, environment: &Environment) -> Result<(), StageFailure> {
+    let job = Job::load(&environment.variables).map_err(|error| StageFailure::system(&error))?;
+    if matches!(args.stage, Stage::Config) {
+        let token = environment.variables.get("CUSTOM_ENV_CI_RUNNER_SHORT_TOKEN").map_or("none", String::as_str);
+        crate::log_line(&config::answer(token, job.job_info.project_id));
+        return Ok(());
+    }
+    let paths = args.common.paths(environment).map_err(|error| StageFailure::system(&error))?;
+    let context = Context::load(&args.instance, paths.data_dir, environment, &job)?;
+    match &args.stage {
+        Stage::Config => Ok(()),
+        Stage::Prepare => prepare::run(&context, &job),
+        Stage::Run { script, stage } => run::run(&context, script, stage),
+        Stage::Cleanup => cleanup::run(&context),
+    }
+}

@@ -1,0 +1,9 @@
+//! Images: names, registries, credentials, the store of unpacked images.
+
+pub(crate) mod credentials;
+pub(crate) mod policy;
+pub(crate) mod reference;
+pub(crate) mod registry;
+pub(crate) mod store;
+pub(crate) mod unpack;
+pub(crate) mod user;

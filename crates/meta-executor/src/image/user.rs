@@ -1,0 +1,78 @@
+//! Whom an image's scripts run as: `USER` of the image or `docker: user:` of the job, looked up in the image's own files.
+
+use std::fs;
+use std::path::Path;
+
+use crate::state::ImageUser;
+
+/// Resolves `user` (`name`, `uid`, `name:group`, `uid:gid`, or empty for root) in the image at `rootfs`.
+///
+/// `None` if a name is not in the image. A number needs no entry, as in docker.
+pub(crate) fn resolve(user: &str, rootfs: &Path) -> Option<ImageUser> {
+    let passwd = read_inside(rootfs, "etc/passwd");
+    let group = read_inside(rootfs, "etc/group");
+    resolve_in(user, &passwd, &group)
+}
+
+fn resolve_in(user: &str, passwd: &str, group: &str) -> Option<ImageUser> {
+    let (user, wanted_group) = match user.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (user, None),
+    };
+    let user = if user.is_empty() { "0" } else { user };
+    let entry = entries(passwd).find(|fields| fields.first() == Some(&user) || fields.get(2) == Some(&user));
+    let (uid, primary, home) = match &entry {
+        Some(fields) => (fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?, *fields.get(5)?),
+        None => (user.parse().ok()?, 0, if user == "0" { "/root" } else { "/" }),
+    };
+    let gid = match wanted_group {
+        None => primary,
+        Some(wanted) => match wanted.parse() {
+            Ok(gid) => gid,
+            Err(_) => entries(group).find(|fields| fields.first() == Some(&wanted))?.get(2)?.parse().ok()?,
+        },
+    };
+    let home = if home.is_empty() { "/" } else { home };
+    Some(ImageUser { uid, gid, home: home.to_owned() })
+}
+
+fn entries(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines().map(|line| line.split(':').collect())
+}
+
+/// A file of the image. A link is not followed: it could lead to the host's file.
+fn read_inside(rootfs: &Path, path: &str) -> String {
+    let path = rootfs.join(path);
+    match fs::symlink_metadata(&path) {
+        Ok(found) if found.is_file() => fs::read_to_string(path).unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_resolved_in_the_image() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1234:1234::/home/app:/bin/sh\n";
+        let group = "root:x:0:\nvideo:x:44:app\n";
+        let check = |user: &str, expected: Option<(u32, u32, &str)>| {
+            let found = resolve_in(user, passwd, group);
+            assert_eq!(found.as_ref().map(|user| (user.uid, user.gid, user.home.as_str())), expected, "{user}");
+        };
+        check("", Some((0, 0, "/root")));
+        check("app", Some((1234, 1234, "/home/app")));
+        check("1234", Some((1234, 1234, "/home/app")));
+        check("app:video", Some((1234, 44, "/home/app")));
+        check("4321", Some((4321, 0, "/")));
+        check("4321:99", Some((4321, 99, "/")));
+        check("nobody-here", None);
+        check("app:none", None);
+    }
+
+    #[test]
+    fn an_image_without_passwd_has_a_root() {
+        assert_eq!(resolve_in("", "", "").map(|user| user.home), Some("/root".to_owned()));
+    }
+}

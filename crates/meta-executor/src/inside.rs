@@ -1,0 +1,56 @@
+//! The commands that the driver gives to itself inside a pod. Their arguments come from the driver, never from a user.
+
+use std::fs;
+use std::io::Write;
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::close;
+
+use crate::failure::chain;
+use crate::image::unpack::unpack;
+use crate::pod::{init, outer};
+
+/// Runs `words` if they are such a command.
+pub(crate) fn main(words: &[String]) -> Option<ExitCode> {
+    let rest = words.get(2..).unwrap_or_default();
+    match (words.get(1)?.as_str(), rest) {
+        ("pod-outer", [control, reports]) => {
+            Some(outer::main(inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
+        }
+        ("pod-init", [control, reports]) => {
+            Some(init::main(inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
+        }
+        ("unpack", [rootfs, layers @ ..]) => {
+            let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();
+            Some(finish(unpack(&layers, Path::new(rootfs)).map_err(|error| chain(&error))))
+        }
+        ("remove", trees) => Some(finish(trees.iter().try_for_each(|tree| {
+            fs::remove_dir_all(tree).map_err(|error| format!("cannot remove `{tree}`: {error}"))
+        }))),
+        _ => None,
+    }
+}
+
+fn finish(result: Result<(), String>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // The driver says what failed; this line says why.
+            let _ = writeln!(std::io::stderr(), "{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The pipe that was inherited under this number. It is opened anew, because only a descriptor that we opened is ours.
+fn inherited(number: &str, flags: OFlag) -> Option<OwnedFd> {
+    let number: RawFd = number.parse().ok()?;
+    let path = format!("/proc/self/fd/{number}");
+    let pipe = open(path.as_str(), flags | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    close(number).ok()?;
+    Some(pipe)
+}

@@ -1,0 +1,173 @@
+//! The job as gitlab-runner describes it in `JOB_RESPONSE_FILE`.
+//!
+//! `CUSTOM_ENV_*` is not used: job variables can forge it. The file has GitLab's predefined variables first, so the first
+//! occurrence of a key is GitLab's.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::{Deserialize, Deserializer};
+use thiserror::Error;
+
+/// What the driver needs of a job (gitlab-runner: `common/spec/spec.go`).
+#[derive(Debug, Deserialize)]
+pub(crate) struct Job {
+    #[serde(default)]
+    pub(crate) job_info: JobInfo,
+    #[serde(default)]
+    pub(crate) git_info: GitInfo,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    variables: Vec<Variable>,
+    #[serde(default)]
+    pub(crate) image: Image,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) services: Vec<Image>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) credentials: Vec<RegistryCredential>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct JobInfo {
+    #[serde(default)]
+    pub(crate) project_id: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct GitInfo {
+    pub(crate) protected: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Variable {
+    key: String,
+    #[serde(default)]
+    value: String,
+}
+
+/// `image:` or one of `services:`. Names are expanded already.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Image {
+    #[serde(default)]
+    pub(crate) name: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) entrypoint: Vec<String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) pull_policy: Vec<String>,
+    #[serde(default)]
+    executor_opts: ExecutorOptions,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct ExecutorOptions {
+    #[serde(default)]
+    docker: DockerOptions,
+}
+
+/// `image: docker:` of the job.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct DockerOptions {
+    #[serde(default)]
+    pub(crate) platform: String,
+    /// Users write names and numbers.
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub(crate) user: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct RegistryCredential {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) url: String,
+    #[serde(default)]
+    pub(crate) username: String,
+    #[serde(default)]
+    pub(crate) password: String,
+}
+
+/// Why the job is not known.
+#[derive(Debug, Error)]
+pub(crate) enum JobError {
+    #[error("gitlab-runner did not set `JOB_RESPONSE_FILE`; this program is its custom executor and cannot run by itself")]
+    NoFile,
+    #[error("cannot read the job from `{path}`")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot understand the job in `{path}`")]
+    Parse { path: PathBuf, source: serde_json::Error },
+}
+
+impl Job {
+    /// Reads the file that `JOB_RESPONSE_FILE` names.
+    pub(crate) fn load(environment: &BTreeMap<String, String>) -> Result<Self, JobError> {
+        let path = environment.get("JOB_RESPONSE_FILE").map(Path::new).ok_or(JobError::NoFile)?;
+        let text = fs::read(path).map_err(|source| JobError::Read { path: path.to_owned(), source })?;
+        serde_json::from_slice(&text).map_err(|source| JobError::Parse { path: path.to_owned(), source })
+    }
+
+    /// GitLab's own value of a predefined variable.
+    pub(crate) fn predefined(&self, key: &str) -> Option<&str> {
+        self.variables.iter().find(|variable| variable.key == key).map(|variable| variable.value.as_str())
+    }
+
+    /// The value that the job sees: the last one wins.
+    pub(crate) fn variable(&self, key: &str) -> Option<&str> {
+        self.variables.iter().rev().find(|variable| variable.key == key).map(|variable| variable.value.as_str())
+    }
+
+    /// GitLab's variables as `CUSTOM_ENV_*`, for templates of the configuration.
+    pub(crate) fn custom_environment(&self) -> BTreeMap<String, String> {
+        let mut variables = BTreeMap::new();
+        for variable in &self.variables {
+            variables.entry(format!("CUSTOM_ENV_{}", variable.key)).or_insert_with(|| variable.value.clone());
+        }
+        variables
+    }
+
+    /// Options of `image: docker:`.
+    pub(crate) fn docker_options(&self) -> &DockerOptions {
+        &self.image.executor_opts.docker
+    }
+}
+
+/// gitlab-runner writes absent lists as `null`.
+fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::String(text) => text,
+        serde_json::Value::Number(number) => number.to_string(),
+        _ => String::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(text: &str) -> Job {
+        serde_json::from_str(text).expect("a job")
+    }
+
+    #[test]
+    fn the_first_value_is_gitlabs_and_the_last_one_the_jobs() {
+        let job = job(
+            r#"{"id": 1, "variables": [{"key": "CI_JOB_ID", "value": "1"}, {"key": "CI_JOB_ID", "value": "forged"}]}"#,
+        );
+        assert_eq!(job.predefined("CI_JOB_ID"), Some("1"));
+        assert_eq!(job.variable("CI_JOB_ID"), Some("forged"));
+        assert_eq!(job.custom_environment()["CUSTOM_ENV_CI_JOB_ID"], "1");
+    }
+
+    #[test]
+    fn absent_lists_may_be_null_and_users_may_be_numbers() {
+        let job = job(
+            r#"{"id": 1, "services": null, "image": {"name": "a", "entrypoint": null,
+                "executor_opts": {"docker": {"user": 1000}, "kubernetes": {}}}}"#,
+        );
+        assert!(job.services.is_empty() && job.image.entrypoint.is_empty());
+        assert_eq!(job.docker_options().user, "1000");
+    }
+}

@@ -1,0 +1,155 @@
+//! The pod's init (PID 1): mounts, starts the command, reaps what is left behind, ends the pod.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, sethostname};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use super::driver::GRACE;
+use super::report::{Event, report};
+use super::spec::{PodCommand, PodSpec, RootSpec};
+use super::{PodError, doing, image_root, mounts, tools_root};
+
+/// The descriptor on which the container's first process says that it runs. A shell can name only one digit.
+pub(crate) const STARTED_FD: i32 = 9;
+
+/// Body of `meta-executor pod-init CONTROL REPORT`.
+pub(crate) fn main(control: OwnedFd, reports: OwnedFd) -> ExitCode {
+    let event = match run(control, &reports) {
+        Ok(code) => Event::Exited(code),
+        Err(error) => Event::Failed(error.chain()),
+    };
+    report(&reports, &event);
+    // The end of PID 1 is the end of every process in the pod.
+    ExitCode::SUCCESS
+}
+
+fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
+    // The driver blocked them for its signalfd; the command must get them.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(doing("unblock signals"))?;
+    let mut control = BufReader::new(File::from(control));
+    let spec = read_spec(&mut control)?;
+    for private in [control.get_ref().as_fd(), reports.as_fd()] {
+        fcntl(private, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(doing("keep a pipe from the command"))?;
+    }
+    // Opened before the root changes: it lies in gitlab-runner's own directory.
+    let stdin = match &spec.command.stdin {
+        Some(path) => Stdio::from(
+            File::open(path).map_err(|source| PodError::Io { action: "read", path: path.clone(), source })?,
+        ),
+        None => Stdio::null(),
+    };
+    sethostname(&spec.hostname).map_err(doing("set the host name"))?;
+    mounts::make_private()?;
+    match &spec.root {
+        RootSpec::HostTools(root) => tools_root::enter(root)?,
+        RootSpec::Image(root) => image_root::mount(root)?,
+        RootSpec::Host => {}
+    }
+    umask(Mode::from_bits_truncate(spec.umask));
+    let started = duplicate_at(reports, STARTED_FD)?;
+    let child = spawn(&spec.command, stdin)?;
+    drop(started);
+    supervise(child, control)
+}
+
+fn read_spec(control: &mut BufReader<File>) -> Result<PodSpec, PodError> {
+    let mut line = String::new();
+    control
+        .read_line(&mut line)
+        .map_err(|source| PodError::Namespace { action: "read the pod's spec", source })?;
+    serde_json::from_str(&line)
+        .map_err(|source| PodError::Namespace { action: "understand the pod's spec", source: source.into() })
+}
+
+/// A copy of `fd` that the command inherits under the number `wanted`.
+fn duplicate_at(fd: &OwnedFd, wanted: i32) -> Result<OwnedFd, PodError> {
+    let copy = rustix::io::fcntl_dupfd_cloexec(fd, wanted)
+        .map_err(|source| PodError::Namespace { action: "copy the report pipe", source: source.into() })?;
+    if copy.as_raw_fd() != wanted {
+        return Err(PodError::Inside { message: format!("descriptor {wanted} is taken") });
+    }
+    fcntl(&copy, FcntlArg::F_SETFD(FdFlag::empty())).map_err(doing("pass the report pipe on"))?;
+    Ok(copy)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the command starts with an open file as stdin, which CommandLine cannot say")]
+fn spawn(command: &PodCommand, stdin: Stdio) -> Result<Child, PodError> {
+    Command::new(&command.program)
+        .args(&command.args)
+        .env_clear()
+        .envs(command.env.iter().map(|(name, value)| (name, value)))
+        .current_dir(&command.cwd)
+        .stdin(stdin)
+        .spawn()
+        .map_err(|source| PodError::Start { program: command.program.display().to_string(), source })
+}
+
+/// Waits for the command. A byte on the control pipe asks for SIGTERM to everybody; its end, or the end of the grace
+/// time, ends the pod at once.
+fn supervise(mut child: Child, mut control: BufReader<File>) -> Result<i32, PodError> {
+    let pid = rustix::process::Pid::from_child(&child);
+    let ended = pidfd_open(pid, PidfdFlags::empty())
+        .map_err(|source| PodError::Namespace { action: "watch the command", source: source.into() })?;
+    let mut deadline: Option<Instant> = None;
+    loop {
+        if let Some(status) = child.try_wait().map_err(|source| PodError::Namespace { action: "wait", source })? {
+            return Ok(code_of(status));
+        }
+        reap_orphans(pid.as_raw_pid());
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Ok(128 + Signal::SIGKILL as i32);
+        }
+        let mut files = [
+            PollFd::new(ended.as_fd(), PollFlags::POLLIN),
+            PollFd::new(control.get_ref().as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut files, PollTimeout::from(500_u16)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(doing("wait for the command")(error)),
+        }
+        if files[1].any().unwrap_or(false) {
+            let mut byte = [0_u8];
+            match control.read(&mut byte) {
+                Ok(1) => {
+                    let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
+                    // The driver ends the pod after its own grace time; this is for a driver that is stuck.
+                    deadline = Some(Instant::now() + GRACE + Duration::from_secs(1));
+                }
+                _ => return Ok(128 + Signal::SIGKILL as i32),
+            }
+        }
+    }
+}
+
+/// Collects processes that lost their parent and ended. The command itself is left to its own wait.
+fn reap_orphans(command: i32) {
+    use nix::sys::wait::{Id, waitid};
+    loop {
+        let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::All, peek) {
+            Ok(WaitStatus::StillAlive) | Err(_) => return,
+            Ok(status) => match status.pid() {
+                Some(pid) if pid.as_raw() != command => {
+                    let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+                }
+                _ => return,
+            },
+        }
+    }
+}
+
+fn code_of(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}

@@ -1,0 +1,71 @@
+//! A pod: the namespaces that a job's container (and, later, its services) share, made without root.
+//!
+//! Three processes of this program take part, because a user namespace needs help from outside and a PID namespace needs an
+//! init of its own:
+//!
+//! ```text
+//! driver  (host)          `run` in this file: writes the id maps, passes the spec, waits, forwards SIGTERM
+//!   outer (user ns ...)   `outer::main`: unshares, becomes root in the namespace, starts the init
+//!     init (PID 1)        `init::main`: mounts, starts the command, reaps, ends the pod
+//!       command           bash for helper stages, Apptainer for the others
+//! ```
+//!
+//! The control pipe is the pod's lifeline: the driver keeps its write end open, and the init ends when it closes. So the pod
+//! ends with the driver whatever happens to it, and the kernel kills what is left in the PID namespace.
+
+pub(crate) mod driver;
+pub(crate) mod image_root;
+pub(crate) mod init;
+pub(crate) mod mapping;
+pub(crate) mod mounts;
+pub(crate) mod outer;
+pub(crate) mod report;
+pub(crate) mod spec;
+pub(crate) mod tools_root;
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a pod could not be made or kept. Always a failure of ours or of the node, never of the job.
+#[derive(Debug, Error)]
+pub(crate) enum PodError {
+    #[error("cannot start `{program}`")]
+    Start { program: String, source: io::Error },
+    #[error("cannot {action} `{path}`")]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("`{program}` refused the id map of the pod: {stderr}")]
+    Map { program: &'static str, stderr: String },
+    #[error("cannot {action}")]
+    Namespace { action: &'static str, source: io::Error },
+    #[error("{message}")]
+    Inside { message: String },
+    #[error("the pod ended without a word")]
+    Silent,
+}
+
+impl PodError {
+    /// The error and its causes in one line, for the report pipe.
+    fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
+}
+
+/// Turns an error number of a system call on a path into an error that names both.
+pub(crate) fn on_path(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(nix::Error) -> PodError {
+    let path = path.into();
+    move |source| PodError::Io { action, path, source: source.into() }
+}
+
+/// The same for a system call without a path.
+pub(crate) fn doing(action: &'static str) -> impl FnOnce(nix::Error) -> PodError {
+    move |source| PodError::Namespace { action, source: source.into() }
+}

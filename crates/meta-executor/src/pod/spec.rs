@@ -1,0 +1,97 @@
+//! What a pod is made of, as data. The driver writes it as one line of JSON into the pod's control pipe.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that the pod's processes need to know. They see no environment and no other file of ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PodSpec {
+    /// Host name inside the pod.
+    pub(crate) hostname: String,
+    /// umask of the command: docker's helper container has 0000, the job's container 0022.
+    pub(crate) umask: u32,
+    pub(crate) root: RootSpec,
+    pub(crate) command: PodCommand,
+}
+
+/// The file system that the pod's command sees.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum RootSpec {
+    /// Host tools on an otherwise empty root, for helper stages.
+    HostTools(HostToolsRoot),
+    /// A writable layer over an unpacked image. The command (Apptainer) runs on the host's root and enters it.
+    Image(ImageRoot),
+    /// The host's root as it is: for work on our own directories with the ids of the job.
+    Host,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct HostToolsRoot {
+    /// An empty directory on the host where the new root is put together.
+    pub(crate) mount_point: PathBuf,
+    /// Top-level directories of the host that hold the tools (`/usr`, `/etc`, ...).
+    pub(crate) host_directories: Vec<PathBuf>,
+    /// What is hidden below them: the user's home, our data.
+    pub(crate) hidden: Vec<PathBuf>,
+    pub(crate) binds: Vec<Bind>,
+    /// Home directory of the command, made on the new root.
+    pub(crate) home: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ImageRoot {
+    /// The unpacked image; read only.
+    pub(crate) lower: PathBuf,
+    /// The job's writable layer: kept from the script to after_script.
+    pub(crate) upper: PathBuf,
+    pub(crate) work: PathBuf,
+    pub(crate) merged: PathBuf,
+    /// Where a tmpfs of `shm_size` bytes is mounted, to be bound to `/dev/shm`.
+    pub(crate) shm: PathBuf,
+    pub(crate) shm_size: u64,
+    /// Directories and empty files that Apptainer needs as mount points: with `--writable` it makes none.
+    pub(crate) directories: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// A path of the host that is seen inside at `target`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Bind {
+    pub(crate) source: PathBuf,
+    pub(crate) target: PathBuf,
+    pub(crate) read_only: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PodCommand {
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<String>,
+    /// The whole environment: nothing is inherited.
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) cwd: PathBuf,
+    /// Host path of the file on the command's stdin.
+    pub(crate) stdin: Option<PathBuf>,
+}
+
+/// How the ids of a pod map to the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Mapping {
+    /// Level A: 0 is the user, 1 and up are the user's subordinate ids.
+    Subordinate(SubordinateIds),
+    /// Level B: 0 is the user, there is no other id.
+    RootOnly,
+}
+
+/// A range from `/etc/subuid` and one from `/etc/subgid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SubordinateIds {
+    pub(crate) uid: IdRange,
+    pub(crate) gid: IdRange,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IdRange {
+    pub(crate) start: u32,
+    pub(crate) count: u32,
+}

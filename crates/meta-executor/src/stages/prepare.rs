@@ -1,0 +1,139 @@
+//! `prepare`: the job's directories, its image, and what the later stages must know.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use meta_host::files::make_private_dir;
+use nix::unistd::getppid;
+
+use crate::context::Context;
+use crate::failure::StageFailure;
+use crate::image::store::StoredImage;
+use crate::image::user;
+use crate::job::Job;
+use crate::node::Node;
+use crate::state::{ImageUser, JobState, Owner, PreparedImage};
+use crate::{hostname, log_line, owner, pull, sweep};
+
+/// Prepares the job. Everything that the job log should know is printed.
+pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
+    refuse_services(job)?;
+    let node = Node::probe(context)?;
+    sweep::run(context, node.mapping);
+    log_line(&format!(
+        "Using Apptainer {} on {}, isolation level {}, network: host",
+        node.version,
+        context.environment.hostname,
+        node.level()
+    ));
+    if !context.settings.description.is_empty() {
+        log_line(&context.settings.description);
+    }
+    let image = pull::image(context, job, node.mapping)?;
+    let prepared = prepared_image(job, image)?;
+    let cache = cache_directory(context, job);
+    make_directories(context, &cache)?;
+    let short_token = job.predefined("CI_RUNNER_SHORT_TOKEN").or_else(|| short_token(context)).unwrap_or("none");
+    let state = JobState {
+        owner: Owner { pid: getppid().as_raw(), started: owner::start_time(getppid().as_raw()).unwrap_or(0) },
+        hostname: hostname::of_job(short_token, job.job_info.project_id),
+        mapping: node.mapping,
+        cache,
+        image: prepared,
+    };
+    write_host_files(context, &state.hostname)?;
+    state.save(&context.paths)
+}
+
+fn refuse_services(job: &Job) -> Result<(), StageFailure> {
+    match job.services.first() {
+        None => Ok(()),
+        Some(service) => Err(StageFailure::job(
+            format!("this runner cannot start services yet; the job asks for `{}`", service.name),
+            "start the server in `script:`, or use a runner that has services",
+        )),
+    }
+}
+
+fn short_token(context: &Context) -> Option<&str> {
+    context.environment.variables.get("CUSTOM_ENV_CI_RUNNER_SHORT_TOKEN").map(String::as_str)
+}
+
+/// The image as the job wants to run it.
+fn prepared_image(job: &Job, image: StoredImage) -> Result<PreparedImage, StageFailure> {
+    let config = image.config.config().as_ref();
+    let own_entrypoint = config.and_then(|config| config.entrypoint().clone()).unwrap_or_default();
+    let entrypoint = match job.image.entrypoint.as_slice() {
+        [] => own_entrypoint,
+        // `entrypoint: [""]` is how users switch the image's entrypoint off.
+        [empty] if empty.is_empty() => Vec::new(),
+        words => words.to_vec(),
+    };
+    let wanted = match job.docker_options().user.as_str() {
+        "" => config.and_then(|config| config.user().clone()).unwrap_or_default(),
+        user => user.to_owned(),
+    };
+    let working_dir = config.and_then(|config| config.working_dir().clone()).filter(|dir| dir.starts_with('/'));
+    Ok(PreparedImage {
+        entrypoint,
+        env: config.and_then(|config| config.env().clone()).unwrap_or_default(),
+        working_dir: PathBuf::from(working_dir.unwrap_or_else(|| "/".to_owned())),
+        user: find_user(&wanted, &image.rootfs)?,
+        rootfs: image.rootfs,
+    })
+}
+
+fn find_user(wanted: &str, rootfs: &Path) -> Result<ImageUser, StageFailure> {
+    user::resolve(wanted, rootfs).ok_or_else(|| {
+        StageFailure::job(
+            format!("the image has no user `{wanted}`"),
+            "name a user of the image's /etc/passwd, or a number, in `image: docker: user:`",
+        )
+    })
+}
+
+/// docker keeps the caches of projects apart, and those of protected refs.
+fn cache_directory(context: &Context, job: &Job) -> PathBuf {
+    let Some(cache) = &context.instance.cache_dir else { return context.paths.private_cache() };
+    let protected = if job.git_info.protected == Some(true) { "-protected" } else { "" };
+    cache.join(format!("project-{}{protected}", job.job_info.project_id))
+}
+
+fn make_directories(context: &Context, cache: &Path) -> Result<(), StageFailure> {
+    let paths = &context.paths;
+    make_private_dir(&paths.job).map_err(|error| StageFailure::system(&error))?;
+    make_private_dir(&paths.overlay).map_err(|error| StageFailure::system(&error))?;
+    for name in ["root", "apptainer", "home"] {
+        make(&paths.job.join(name), 0o700)?;
+    }
+    // The mode of the upper directory becomes that of the job's `/`.
+    for (name, mode) in [("upper", 0o755), ("work", 0o700), ("merged", 0o755), ("shm", 0o755)] {
+        make(&paths.overlay.join(name), mode)?;
+    }
+    // docker's volumes have this mode: jobs that run as another user write here.
+    make(&paths.builds(), 0o777)?;
+    make(cache, 0o777)
+}
+
+fn make(directory: &Path, mode: u32) -> Result<(), StageFailure> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::create_dir_all(directory)
+        .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(mode)))
+        .map_err(|error| {
+            let text = format!("cannot make `{}`: {error}", directory.display());
+            StageFailure::system_with_hint(text, "check that the file system is there and not full")
+        })
+}
+
+/// `/etc/hosts` and `/etc/hostname` of the job.
+#[expect(clippy::disallowed_methods, reason = "new files in the job's own new directory, readable for the job's users")]
+fn write_host_files(context: &Context, hostname: &str) -> Result<(), StageFailure> {
+    let hosts = format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {hostname}\n");
+    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n"))] {
+        let path = context.paths.job.join(name);
+        fs::write(&path, text).map_err(|error| {
+            StageFailure::system_with_hint(format!("cannot write `{}`: {error}", path.display()), "retry the job")
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! `run SCRIPT STAGE`: one script of the job, in its image or with the host's tools.
+
+use std::fs;
+use std::path::Path;
+
+use meta_host::files::write_private;
+
+use crate::context::Context;
+use crate::failure::StageFailure;
+use crate::node::Node;
+use crate::pod::driver::{self, Outcome};
+use crate::stage::{Place, place};
+use crate::state::JobState;
+use crate::{container, tools};
+
+/// What Apptainer exits with when it cannot start a container.
+const APPTAINER_FATAL: i32 = 255;
+
+/// Runs the script. A failing script is a build failure with its exit code in `BUILD_EXIT_CODE_FILE`.
+pub(crate) fn run(context: &Context, script: &Path, stage: &str) -> Result<(), StageFailure> {
+    forget_exit_code(context)?;
+    let state = JobState::load(&context.paths)?;
+    let place = place(stage);
+    let pod = match place {
+        Place::Helper => tools::pod(context, &state, script),
+        Place::Image => container::pod(context, &state, &Node::probe(context)?.apptainer, script),
+    };
+    let outcome = driver::run(&pod, state.mapping).map_err(|error| StageFailure::system(&error))?;
+    judge(place, outcome, context)
+}
+
+fn judge(place: Place, outcome: Outcome, context: &Context) -> Result<(), StageFailure> {
+    if outcome.stopped {
+        return Err(StageFailure::system_with_hint("the job was stopped", "this is a cancel, a timeout or the end of the allocation"));
+    }
+    // Before its first process reports, Apptainer's own failure and an entrypoint's look alike but for this code.
+    if place == Place::Image && !outcome.started && outcome.code == APPTAINER_FATAL {
+        return Err(StageFailure::system_with_hint(
+            "Apptainer could not start the job's container",
+            "the lines above are Apptainer's; the image's entrypoint or user may not exist",
+        ));
+    }
+    match outcome.code {
+        0 => Ok(()),
+        code => {
+            save_exit_code(context, code)?;
+            Err(StageFailure::script())
+        }
+    }
+}
+
+/// A code that an earlier stage left would be reported for this one.
+fn forget_exit_code(context: &Context) -> Result<(), StageFailure> {
+    let Some(file) = context.environment.variables.get("BUILD_EXIT_CODE_FILE") else { return Ok(()) };
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StageFailure::system_with_hint(format!("cannot remove `{file}`: {error}"), "retry the job"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn save_exit_code(context: &Context, code: i32) -> Result<(), StageFailure> {
+    let Some(file) = context.environment.variables.get("BUILD_EXIT_CODE_FILE") else { return Ok(()) };
+    write_private(Path::new(file), code.to_string().as_bytes()).map_err(|error| StageFailure::system(&error))
+}

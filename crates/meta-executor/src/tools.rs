@@ -1,0 +1,99 @@
+//! The pod of a helper stage: the host's git and gitlab-runner on the job's directories.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::context::Context;
+use crate::pod::spec::{Bind, HostToolsRoot, PodCommand, PodSpec, RootSpec};
+use crate::state::JobState;
+
+/// Where programs are on every system.
+const SYSTEM_DIRECTORIES: [&str; 9] =
+    ["/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32"];
+
+/// gitlab-runner may lie anywhere (in `$HOME`, on a shared file system), so it is shown at a place of its own.
+const RUNNER_DIRECTORY: &str = "/run/gitlab-meta-runner/bin";
+
+/// Variables of the node that git and gitlab-runner need to reach GitLab.
+const NETWORK_VARIABLES: [&str; 10] = [
+    "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+    "SSL_CERT_FILE", "SSL_CERT_DIR",
+];
+
+/// The pod that runs the helper script `script`.
+pub(crate) fn pod(context: &Context, state: &JobState, script: &Path) -> PodSpec {
+    PodSpec {
+        hostname: state.hostname.clone(),
+        // docker's helper: what is checked out must be writable for whatever user the image runs as.
+        umask: 0,
+        root: RootSpec::HostTools(root(context, state)),
+        command: PodCommand {
+            program: PathBuf::from("/bin/bash"),
+            args: Vec::new(),
+            env: environment(context),
+            cwd: PathBuf::from("/"),
+            stdin: Some(script.to_owned()),
+        },
+    }
+}
+
+fn root(context: &Context, state: &JobState) -> HostToolsRoot {
+    let paths = &context.paths;
+    let bind = |source: &Path, target: &str| Bind { source: source.to_owned(), target: target.into(), read_only: false };
+    let mut binds = vec![
+        bind(&paths.builds(), "/builds"),
+        bind(&state.cache, "/cache"),
+        bind(&paths.home(), "/root"),
+    ];
+    if let Some(runner) = find_real(context, "gitlab-runner") {
+        let target = Path::new(RUNNER_DIRECTORY).join("gitlab-runner");
+        binds.push(Bind { source: runner, target, read_only: true });
+    }
+    HostToolsRoot {
+        mount_point: paths.job.join("root"),
+        host_directories: host_directories(context),
+        hidden: hidden(context),
+        binds,
+        home: PathBuf::from("/root"),
+    }
+}
+
+/// The system's directories, and the top-level directory of a git that lies elsewhere (environment modules).
+fn host_directories(context: &Context) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = SYSTEM_DIRECTORIES.map(PathBuf::from).to_vec();
+    for program in ["git", "git-lfs"] {
+        let found = [context.environment.find_program(program), find_real(context, program)];
+        for top in found.into_iter().flatten().filter_map(|path| top_level(&path)) {
+            let in_home = context.environment.home.as_ref().is_some_and(|home| home.starts_with(&top));
+            if !directories.contains(&top) && !in_home {
+                directories.push(top);
+            }
+        }
+    }
+    directories
+}
+
+/// What must not be seen where a directory above it is shown.
+fn hidden(context: &Context) -> Vec<PathBuf> {
+    let paths = &context.paths;
+    let ours = [&context.data_dir, &paths.builds_dir, &paths.node_dir];
+    context.environment.home.iter().chain(ours).filter(|path| path.as_path() != Path::new("/")).cloned().collect()
+}
+
+fn environment(context: &Context) -> Vec<(String, String)> {
+    let node = &context.environment.variables;
+    let path = node.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
+    let mut environment =
+        vec![("HOME".to_owned(), "/root".to_owned()), ("PATH".to_owned(), format!("{RUNNER_DIRECTORY}:{path}"))];
+    let passed = NETWORK_VARIABLES.iter().filter_map(|&name| Some((name.to_owned(), node.get(name)?.clone())));
+    environment.extend(passed);
+    environment
+}
+
+fn find_real(context: &Context, program: &str) -> Option<PathBuf> {
+    context.environment.find_program(program)?.canonicalize().ok()
+}
+
+fn top_level(path: &Path) -> Option<PathBuf> {
+    let first = path.components().find(|part| matches!(part, Component::Normal(_)))?;
+    Some(Path::new("/").join(first))
+}
