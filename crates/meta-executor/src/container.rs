@@ -15,8 +15,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// What Apptainer puts into the environment and docker does not. The `BIND` ones would show host paths to the job.
 const APPTAINER_VARIABLES: &str = "APPTAINER_APPNAME APPTAINER_BIND APPTAINER_COMMAND APPTAINER_CONTAINER \
-    APPTAINER_ENVIRONMENT APPTAINER_NAME SINGULARITY_APPNAME SINGULARITY_BIND SINGULARITY_CONTAINER \
-    SINGULARITY_ENVIRONMENT SINGULARITY_NAME USER_PATH LD_LIBRARY_PATH PS1 PROMPT_COMMAND LANG";
+    APPTAINER_ENVIRONMENT APPTAINER_NAME APPTAINER_NO_EVAL SINGULARITY_APPNAME SINGULARITY_BIND SINGULARITY_CONTAINER \
+    SINGULARITY_ENVIRONMENT SINGULARITY_NAME SINGULARITY_NO_EVAL USER_PATH LD_LIBRARY_PATH PS1 PROMPT_COMMAND LANG";
 
 /// Finds the shell as gitlab-runner does in docker, and gives it the script that is on stdin.
 const FIND_SHELL: &str = "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash /usr/local/bin/sh /usr/bin/sh /bin/sh /busybox/sh; do \
@@ -72,7 +72,8 @@ fn apptainer_environment(context: &Context) -> Vec<(String, String)> {
 
 fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<String> {
     let settings = &context.settings;
-    let mut args: Vec<String> = ["-q", "exec", "--contain", "--cleanenv", "--no-eval", "--writable"]
+    // `-s` leaves only FATAL lines: a warning per stage about a uid without a passwd entry of the host helps nobody.
+    let mut args: Vec<String> = ["-s", "exec", "--contain", "--cleanenv", "--no-eval", "--writable"]
         .into_iter()
         .chain(["--no-mount", "home,cwd,hostfs,bind-paths,tmp"])
         .map(str::to_owned)

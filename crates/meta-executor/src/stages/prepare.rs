@@ -30,6 +30,7 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
         log_line(&context.settings.description);
     }
     let image = pull::image(context, job, node.mapping)?;
+    refuse_shell_less(job, &image)?;
     let prepared = prepared_image(job, image)?;
     let cache = cache_directory(context, job);
     make_directories(context, &cache)?;
@@ -53,6 +54,21 @@ fn refuse_services(job: &Job) -> Result<(), StageFailure> {
             "start the server in `script:`, or use a runner that has services",
         )),
     }
+}
+
+/// docker needs `sh` in the image, too; its error does not say so.
+fn refuse_shell_less(job: &Job, image: &StoredImage) -> Result<(), StageFailure> {
+    let places = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "busybox"];
+    // Links of the image lead elsewhere on the host, so a link counts as what it stands for.
+    if places.iter().any(|place| image.rootfs.join(place).join("sh").symlink_metadata().is_ok())
+        || image.rootfs.join("bin").is_symlink()
+    {
+        return Ok(());
+    }
+    Err(StageFailure::job(
+        format!("the image \"{}\" has no shell: there is no `sh` in it", job.image.name),
+        "use a variant of the image that has one (often tagged `-debug`, `-alpine` or `-slim`)",
+    ))
 }
 
 fn short_token(context: &Context) -> Option<&str> {
