@@ -1,0 +1,121 @@
+//! What one tick knows: the plan's input, as plain data.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use meta_core::config::instances::InstanceConfig;
+use meta_core::config::launch::Scheduler;
+use meta_core::launches::Launch;
+use meta_core::name::InstanceName;
+
+/// Everything that the plan depends on.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// Unix seconds.
+    pub now: u64,
+    /// Every instance of the configuration, for matching.
+    pub instances: BTreeMap<InstanceName, InstanceConfig>,
+    /// What else is known of those that can be launched.
+    pub sites: BTreeMap<InstanceName, Site>,
+    /// Pending and running jobs of all projects that answered.
+    pub jobs: Vec<Job>,
+    /// Whether every project answered. Absence proves nothing otherwise.
+    pub jobs_complete: bool,
+    /// The ledger, in the order of submission.
+    pub launches: Vec<Launch>,
+    /// The batch system's view of them.
+    pub batch: Batch,
+    /// Launches that may exist at a time.
+    pub max_in_flight: u32,
+    /// Jobs that one launch is good for.
+    pub group_size: u32,
+    /// Seconds between two looks.
+    pub interval_s: u64,
+}
+
+/// How and as whom an instance is launched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// GitLab's id of the runner; it tells whose the running jobs are.
+    pub runner: u64,
+    /// Whether its launches can be asked for.
+    pub scheduler: Scheduler,
+    /// Seconds for which a launch that began to run may still be without a job.
+    pub start_grace_s: u64,
+    /// Changes with everything that could make a refused submission succeed.
+    pub fingerprint: String,
+}
+
+/// A job of GitLab's that is pending or running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Unique in all of GitLab.
+    pub id: u64,
+    /// In any order.
+    pub tags: Vec<String>,
+    /// Whether its ref is protected.
+    pub protected: bool,
+    /// The runner that has it. A pending job with a runner is handed out already and not to be launched for.
+    pub runner: Option<u64>,
+    /// Whether it still waits for its runner's confirmation, or for a runner.
+    pub pending: bool,
+    /// Seconds for which it has been waiting.
+    pub queued_s: u64,
+}
+
+/// What the batch system answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Batch {
+    /// All of this user's jobs in the queue, and those that ended a moment ago.
+    Known(Vec<QueueEntry>),
+    /// The query failed: nothing is known, above all not that the queue is empty.
+    Unknown,
+}
+
+/// One job of the batch system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueEntry {
+    /// The id that the submission printed.
+    pub batch_id: String,
+    /// Where it stands.
+    pub state: QueueState,
+    /// The batch system's word for the state or, while it waits, for the reason.
+    pub word: String,
+    /// Seconds for which it has been running.
+    pub elapsed_s: u64,
+    /// Texts that may hold a launch id: the comment and the name.
+    pub marks: [String; 2],
+}
+
+/// Where a job of the batch system stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueState {
+    /// Not started, and not ended.
+    Waiting,
+    /// Started.
+    Running,
+    /// Ended, for whatever reason.
+    Ended,
+}
+
+impl Facts {
+    /// Ids of jobs that wait for a runner.
+    pub fn waiting(&self) -> BTreeSet<u64> {
+        self.jobs.iter().filter(|job| job.is_waiting()).map(|job| job.id).collect()
+    }
+
+    /// How many jobs each runner has at this moment, by its id.
+    pub fn active(&self) -> HashMap<u64, u64> {
+        let mut active = HashMap::new();
+        for runner in self.jobs.iter().filter_map(|job| job.runner) {
+            *active.entry(runner).or_default() += 1;
+        }
+        active
+    }
+}
+
+impl Job {
+    /// Whether nobody has it yet (`two_phase_job_commit`: a job that was handed out stays pending for a while).
+    pub fn is_waiting(&self) -> bool {
+        self.pending && self.runner.is_none()
+    }
+}

@@ -1,0 +1,103 @@
+//! How an instance stands after a plan, and why.
+
+use std::fmt;
+
+use crate::supply::Supply;
+
+/// One instance in numbers and reasons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlook {
+    /// Jobs that wait and that it fits best.
+    pub waiting: u64,
+    /// Seconds for which the oldest of them has been waiting.
+    pub oldest_waiting_s: u64,
+    /// Jobs that its runner has.
+    pub active: u64,
+    /// What its launches can still take.
+    pub supply: Supply,
+    /// Its launches that are queued, running, or may be so.
+    pub live: u32,
+    /// Launches that the plan asks for.
+    pub launching: u32,
+    /// Why its latest lost or refused launch came to nothing.
+    pub latest_failure: Option<String>,
+    /// What holds it back.
+    pub notes: Vec<Note>,
+}
+
+/// Why fewer launches are asked for than jobs wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// There is no runner in GitLab that could take the jobs.
+    NotRegistered,
+    /// The queue could not be read.
+    BatchUnknown,
+    /// The batch system refuses submissions.
+    Refused {
+        /// Seconds until the next try; absent if only another configuration can help.
+        in_s: Option<u64>,
+        /// In its own words.
+        reason: String,
+    },
+    /// `max_launches` is reached.
+    MaxLaunches {
+        /// The limit.
+        limit: u32,
+        /// Jobs that are left.
+        left: u64,
+    },
+    /// `max_in_flight` is reached.
+    MaxInFlight {
+        /// The limit.
+        limit: u32,
+        /// Jobs that are left.
+        left: u64,
+    },
+    /// The job's launch was lost; the next one comes later.
+    LaterAgain {
+        /// GitLab's id.
+        job: u64,
+        /// Seconds until then.
+        in_s: u64,
+    },
+    /// The job's launches were lost too often.
+    GivenUp {
+        /// GitLab's id.
+        job: u64,
+        /// How many were lost.
+        launches: u32,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRegistered => f.write_str("not registered: run `meta-register`"),
+            Self::BatchUnknown => f.write_str("nothing is launched while the queue cannot be read"),
+            Self::Refused { in_s: Some(in_s), reason } => {
+                write!(f, "the submission was refused, next try in {in_s} s: {reason}")
+            }
+            Self::Refused { in_s: None, reason } => {
+                write!(
+                    f,
+                    "the submission was refused for good, nothing is tried before the configuration changes: {reason}"
+                )
+            }
+            Self::MaxLaunches { limit, left } => {
+                write!(f, "{left} more jobs wait: `max_launches` is {limit}")
+            }
+            Self::MaxInFlight { limit, left } => {
+                write!(f, "{left} more jobs wait: `max_in_flight` is {limit}")
+            }
+            Self::LaterAgain { job, in_s } => {
+                write!(f, "the launch for job {job} was lost, next try in {in_s} s")
+            }
+            Self::GivenUp { job, launches } => {
+                write!(
+                    f,
+                    "job {job} is given up after {launches} lost launches: retry it in GitLab once they work"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Tables of ticks, and what holds for all of them.
+
+use meta_core::config::launch::Scheduler;
+use proptest::prelude::*;
+
+use super::*;
+use crate::facts::{Job, QueueEntry, QueueState};
+use crate::testing::{NOW, entry, facts, job, launch};
+
+/// The launches of a plan as `instance:slots[jobs]`, and its cancellations as `-id`.
+fn asked(facts: &Facts) -> Vec<String> {
+    let line = |action: &Action| match action {
+        Action::Settle(_) => None,
+        Action::Cancel { id, .. } => Some(format!("-{id}")),
+        Action::Launch { instance, slots, jobs } => Some(format!("{instance}:{slots}{jobs:?}")),
+    };
+    plan(facts).actions.iter().filter_map(line).collect()
+}
+
+fn notes(facts: &Facts, instance: &str) -> Vec<String> {
+    plan(facts).outlooks[&instance.parse().unwrap()].notes.iter().map(ToString::to_string).collect()
+}
+
+fn queue(entries: Vec<QueueEntry>) -> Batch {
+    Batch::Known(entries)
+}
+
+fn waits(number: u64) -> QueueEntry {
+    entry(number, QueueState::Waiting, "Priority")
+}
+
+#[test]
+fn each_waiting_job_asks_for_a_launch_and_no_second_one() {
+    let mut facts = facts(&["a", "b"]);
+    facts.jobs = vec![job(8, "b"), job(7, "a"), job(6, "c")];
+    assert_eq!(asked(&facts), ["a:1[7]", "b:1[8]"]);
+    assert_eq!(plan(&facts).unmatched.keys().collect::<Vec<_>>(), [&6]);
+    facts.launches = vec![Launch { jobs: vec![7], ..launch("a", 1) }];
+    facts.batch = queue(vec![waits(1)]);
+    assert_eq!(asked(&facts), ["b:1[8]"]);
+}
+
+#[test]
+fn a_job_that_was_handed_out_asks_for_nothing() {
+    let mut facts = facts(&["a"]);
+    facts.jobs = vec![Job { runner: Some(99), ..job(7, "a") }];
+    assert_eq!(asked(&facts), [""; 0]);
+}
+
+#[test]
+fn a_running_launch_counts_until_its_grace_is_over_and_not_once_it_has_a_job() {
+    let mut facts = facts(&["a"]);
+    facts.launches = vec![launch("a", 1)];
+    facts.jobs = vec![job(7, "a")];
+    let mut running = |elapsed_s, active: u64| {
+        facts.batch = queue(vec![QueueEntry { elapsed_s, ..entry(1, QueueState::Running, "RUNNING") }]);
+        facts.jobs.truncate(1);
+        facts.jobs.extend((0..active).map(|i| Job { runner: Some(1), pending: false, ..job(100 + i, "a") }));
+        asked(&facts).len()
+    };
+    assert_eq!(running(120, 0), 0);
+    assert_eq!(running(121, 0), 1);
+    assert_eq!(running(10, 1), 1);
+}
+
+#[test]
+fn jobs_are_grouped_and_the_last_group_is_as_small_as_it_can_be() {
+    let mut facts = facts(&["a"]);
+    facts.group_size = 2;
+    facts.jobs = (1..=5).map(|id| job(id, "a")).collect();
+    assert_eq!(asked(&facts), ["a:2[1, 2]", "a:2[3, 4]", "a:1[5]"]);
+}
+
+#[test]
+fn priority_is_strict_and_what_a_capped_instance_leaves_goes_on() {
+    let mut facts = facts(&["a", "b"]);
+    facts.jobs = vec![job(1, "a"), job(2, "a"), job(3, "b"), job(4, "b")];
+    facts.instances.get_mut(&"b".parse().unwrap()).unwrap().launch_priority = 1;
+    facts.max_in_flight = 3;
+    assert_eq!(asked(&facts), ["b:1[3]", "b:1[4]", "a:1[1]"]);
+    assert_eq!(notes(&facts, "a"), ["1 more jobs wait: `max_in_flight` is 3"]);
+    facts.instances.get_mut(&"b".parse().unwrap()).unwrap().max_launches = Some(1);
+    assert_eq!(asked(&facts), ["b:1[3]", "a:1[1]", "a:1[2]"]);
+    assert_eq!(notes(&facts, "b"), ["1 more jobs wait: `max_launches` is 1"]);
+}
+
+#[test]
+fn nothing_is_launched_blindly() {
+    let mut facts = facts(&["a"]);
+    facts.jobs = vec![job(7, "a")];
+    facts.batch = Batch::Unknown;
+    assert_eq!(asked(&facts), [""; 0]);
+    assert_eq!(notes(&facts, "a"), ["nothing is launched while the queue cannot be read"]);
+    // Without a scheduler nothing is asked of it.
+    facts.batch = Batch::Known(Vec::new());
+    facts.sites.values_mut().for_each(|site| site.scheduler = Scheduler::None);
+    assert_eq!(asked(&facts), ["a:1[7]"]);
+    facts.sites.clear();
+    assert_eq!(asked(&facts), [""; 0]);
+    assert_eq!(notes(&facts, "a"), ["not registered: run `meta-register`"]);
+}
+
+#[test]
+fn a_lost_launch_comes_back_after_a_while_and_not_for_ever() {
+    let mut facts = facts(&["a"]);
+    facts.jobs = vec![job(7, "a")];
+    facts.launches = vec![Launch { jobs: vec![7], ..launch("a", 1) }];
+    assert_eq!(asked(&facts), [""; 0]);
+    assert_eq!(notes(&facts, "a"), ["the launch for job 7 was lost, next try in 30 s"]);
+    let Some(Action::Settle(lost)) = plan(&facts).actions.pop() else { panic!("the launch is not settled") };
+    facts.launches = vec![lost.clone()];
+    facts.now += 30;
+    assert_eq!(asked(&facts), ["a:1[7]"]);
+    facts.launches = vec![lost; 5];
+    facts.now += 10_000;
+    assert_eq!(
+        notes(&facts, "a"),
+        ["job 7 is given up after 5 lost launches: retry it in GitLab once they work"]
+    );
+}
+
+#[test]
+fn a_refused_instance_waits_while_the_others_go_on() {
+    let mut facts = facts(&["a", "b"]);
+    facts.jobs = vec![job(7, "a"), job(8, "b")];
+    let reason = Some("invalid account".to_owned());
+    facts.launches = vec![Launch { state: State::Failed, changed: NOW - 10, reason, ..launch("a", 1) }];
+    assert_eq!(asked(&facts), ["b:1[8]"]);
+    assert_eq!(notes(&facts, "a"), ["the submission was refused, next try in 20 s: invalid account"]);
+    facts.launches[0].refused_config = Some("now".to_owned());
+    facts.now += 1_000_000;
+    assert!(notes(&facts, "a")[0].contains("for good"));
+}
+
+#[test]
+fn a_surplus_launch_is_cancelled_at_the_second_look() {
+    let mut facts = facts(&["a"]);
+    facts.launches = vec![launch("a", 1), launch("a", 2)];
+    facts.batch = queue(vec![waits(1), waits(2)]);
+    facts.jobs = vec![job(7, "a")];
+    assert_eq!(asked(&facts), [""; 0]);
+    facts.launches = settled(&facts);
+    assert_eq!(facts.launches.iter().map(|l| l.surplus_since).collect::<Vec<_>>(), [None, Some(NOW)]);
+    facts.now += 14;
+    assert_eq!(asked(&facts), [""; 0]);
+    facts.now += 1;
+    assert_eq!(asked(&facts), ["-L2"]);
+    // Not while a project did not answer, and not once somebody needs it.
+    let partial = Facts { jobs_complete: false, ..facts.clone() };
+    assert_eq!(asked(&partial), [""; 0]);
+    facts.jobs.push(job(8, "a"));
+    assert_eq!(asked(&facts), [""; 0]);
+    assert_eq!(settled(&facts)[1].surplus_since, None);
+}
+
+/// The ledger after the plan's settling.
+fn settled(facts: &Facts) -> Vec<Launch> {
+    let mut launches = facts.launches.clone();
+    for action in plan(facts).actions {
+        if let Action::Settle(now) = action {
+            let place = launches.iter_mut().find(|launch| launch.id == now.id).unwrap();
+            *place = now;
+        }
+    }
+    launches
+}
+
+const TAGS: [&str; 3] = ["a", "b", "c"];
+
+fn any_facts() -> impl Strategy<Value = Facts> {
+    let state = prop_oneof![
+        Just(State::Submitting),
+        Just(State::Queued),
+        Just(State::Running),
+        Just(State::Unknown),
+        Just(State::Done),
+        Just(State::Lost),
+        Just(State::Failed)
+    ];
+    let launches = proptest::collection::vec((0..3usize, state, 1u32..4, 0u64..300, 0u64..20), 0..8);
+    let jobs = proptest::collection::vec(
+        (0..4usize, proptest::option::weighted(0.3, 1u64..5), any::<bool>()),
+        0..20,
+    );
+    let seen = proptest::collection::vec(0..4u8, 8);
+    let limits = (1u32..12, 1u32..4, proptest::option::of(1u32..4), -1i64..2);
+    (launches, jobs, seen, limits).prop_map(
+        |(launches, jobs, seen, (max_in_flight, group_size, max_launches, priority))| {
+            let mut facts = facts(&TAGS);
+            let b = facts.instances.get_mut(&"b".parse().unwrap()).unwrap();
+            (b.max_launches, b.launch_priority) = (max_launches, priority);
+            (facts.max_in_flight, facts.group_size) = (max_in_flight, group_size);
+            for (number, (instance, state, slots, age, for_job)) in (1..).zip(launches) {
+                facts.launches.push(Launch {
+                    state,
+                    slots,
+                    changed: NOW - age,
+                    started: (state == State::Running).then_some(NOW - age),
+                    jobs: vec![for_job],
+                    ..launch(TAGS[instance], number)
+                });
+            }
+            let queue = (1..).zip(&seen).take(facts.launches.len()).filter_map(|(number, kind)| match kind {
+                0 => Some(waits(number)),
+                1 => Some(entry(number, QueueState::Running, "RUNNING")),
+                2 => Some(entry(number, QueueState::Ended, "FAILED")),
+                _ => None,
+            });
+            facts.batch = Batch::Known(queue.collect());
+            facts.jobs = (0..)
+                .zip(jobs)
+                .map(|(id, (tag, runner, pending))| Job {
+                    runner,
+                    pending: pending || runner.is_none(),
+                    ..job(id, ["a", "b", "c", "x"][tag])
+                })
+                .collect();
+            facts
+        },
+    )
+}
+
+fn slots_asked(plan: &Plan, name: &InstanceName) -> u64 {
+    let slots = |action: &Action| match action {
+        Action::Launch { instance, slots, .. } if instance == name => u64::from(*slots),
+        _ => 0,
+    };
+    plan.actions.iter().map(slots).sum()
+}
+
+proptest! {
+    #[test]
+    fn never_more_supply_than_need_plus_one_group_and_never_over_a_limit(facts in any_facts()) {
+        let plan = plan(&facts);
+        let mut in_flight = 0;
+        for (name, outlook) in &plan.outlooks {
+            let launched = slots_asked(&plan, name);
+            if launched > 0 {
+                prop_assert!(outlook.supply.slots() + launched < outlook.waiting + u64::from(facts.group_size));
+            }
+            let limit = facts.instances[name].max_launches.unwrap_or(u32::MAX);
+            prop_assert!(outlook.launching == 0 || outlook.live + outlook.launching <= limit);
+            in_flight += outlook.live + outlook.launching;
+        }
+        let launching: u32 = plan.outlooks.values().map(|outlook| outlook.launching).sum();
+        prop_assert!(launching == 0 || in_flight <= facts.max_in_flight);
+    }
+
+    #[test]
+    fn more_waiting_jobs_never_mean_fewer_launches(facts in any_facts(), tag in 0..3usize) {
+        let before = slots_asked(&plan(&facts), &TAGS[tag].parse().unwrap());
+        let mut more = facts;
+        more.max_in_flight = u32::MAX;
+        more.jobs.push(job(1000, TAGS[tag]));
+        prop_assert!(slots_asked(&plan(&more), &TAGS[tag].parse().unwrap()) >= before);
+    }
+
+    #[test]
+    fn the_order_of_jobs_and_queue_has_no_influence(
+        (facts, shuffled, queue) in any_facts().prop_flat_map(|facts| {
+            let Batch::Known(queue) = facts.batch.clone() else { unreachable!("any_facts knows the queue") };
+            (Just(facts.clone()), Just(facts.jobs).prop_shuffle(), Just(queue).prop_shuffle())
+        }),
+    ) {
+        let other = Facts { jobs: shuffled, batch: Batch::Known(queue), ..facts.clone() };
+        prop_assert_eq!(plan(&facts), plan(&other));
+    }
+
+    #[test]
+    fn nothing_is_launched_for_jobs_that_somebody_has(facts in any_facts()) {
+        for action in plan(&facts).actions {
+            if let Action::Launch { instance, jobs, .. } = action {
+                for id in jobs {
+                    let job = facts.jobs.iter().find(|job| job.id == id).unwrap();
+                    prop_assert!(job.is_waiting() && job.tags == [instance.as_str()]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_tick_after_its_own_launches_launches_nothing(facts in any_facts()) {
+        let mut after = facts.clone();
+        after.launches = settled(&facts);
+        let Batch::Known(mut queue) = facts.batch.clone() else { unreachable!("any_facts knows the queue") };
+        for (number, action) in (100..).zip(plan(&facts).actions) {
+            if let Action::Launch { instance, slots, jobs } = action {
+                after.launches.push(Launch { slots, jobs, ..launch(instance.as_str(), number) });
+                queue.push(waits(number));
+            }
+        }
+        after.batch = Batch::Known(queue);
+        // Other limits may be free again; need and supply are not.
+        let actions = plan(&after).actions;
+        prop_assert!(actions.iter().all(|action| !matches!(action, Action::Launch { .. })), "{actions:?}");
+    }
+}

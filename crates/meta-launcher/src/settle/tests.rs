@@ -1,0 +1,142 @@
+//! What a look at the queue makes of a launch.
+
+use super::*;
+use crate::testing::{NOW, entry, facts, job, launch};
+
+/// One launch of instance `a`, one queue, jobs that wait: the launch's state, batch id and reason after a tick.
+#[track_caller]
+fn check(
+    launch: Launch,
+    queue: Vec<QueueEntry>,
+    waiting: &[u64],
+    expected: (State, Option<&str>, Option<&str>),
+) {
+    let facts = Facts {
+        launches: vec![launch],
+        batch: Batch::Known(queue),
+        jobs: waiting.iter().map(|&id| job(id, "a")).collect(),
+        ..facts(&["a"])
+    };
+    let after = settle(&facts).remove(0);
+    assert_eq!((after.state, after.batch_id.as_deref(), after.reason.as_deref()), expected);
+}
+
+fn submitting(submitted: u64) -> Launch {
+    Launch {
+        state: State::Submitting,
+        batch_id: None,
+        submitted,
+        changed: submitted,
+        jobs: vec![7],
+        ..launch("a", 1)
+    }
+}
+
+#[test]
+fn the_queue_says_where_a_launch_stands() {
+    let queued = launch("a", 1);
+    check(
+        queued.clone(),
+        vec![entry(1, QueueState::Waiting, "Priority")],
+        &[],
+        (State::Queued, Some("1"), Some("Priority")),
+    );
+    check(queued.clone(), vec![entry(1, QueueState::Waiting, "None")], &[], (State::Queued, Some("1"), None));
+    check(
+        queued.clone(),
+        vec![entry(1, QueueState::Running, "RUNNING")],
+        &[],
+        (State::Running, Some("1"), None),
+    );
+    // Another job's entry is none of ours.
+    check(
+        queued,
+        vec![entry(11, QueueState::Running, "RUNNING")],
+        &[],
+        (State::Done, Some("1"), Some("it is gone from the queue")),
+    );
+}
+
+#[test]
+fn the_start_is_what_the_batch_system_counts() {
+    let running = QueueEntry { elapsed_s: 40, ..entry(1, QueueState::Running, "RUNNING") };
+    let facts = Facts { launches: vec![launch("a", 1)], batch: Batch::Known(vec![running]), ..facts(&["a"]) };
+    assert_eq!(settle(&facts)[0].started, Some(NOW - 40));
+}
+
+#[test]
+fn a_submission_without_answer_is_found_by_its_id_before_anything_is_repeated() {
+    let found = vec![entry(1, QueueState::Waiting, "Resources")];
+    check(submitting(NOW - 5), found.clone(), &[7], (State::Queued, Some("1"), Some("Resources")));
+    let unknown = Launch { state: State::Unknown, ..submitting(NOW - 5000) };
+    check(unknown, found, &[7], (State::Queued, Some("1"), Some("Resources")));
+    check(
+        submitting(NOW - 59),
+        vec![],
+        &[7],
+        (State::Unknown, None, Some("the answer to the submission was lost")),
+    );
+    check(submitting(NOW - 60), vec![], &[7], (State::Lost, None, Some("it never came to the queue")));
+}
+
+#[test]
+fn a_lost_launch_that_turns_up_lives_again() {
+    let lost = Launch { state: State::Lost, ..submitting(NOW - 300) };
+    check(
+        lost.clone(),
+        vec![entry(1, QueueState::Running, "RUNNING")],
+        &[7],
+        (State::Running, Some("1"), None),
+    );
+    check(lost, vec![entry(1, QueueState::Ended, "FAILED")], &[7], (State::Lost, None, None));
+}
+
+#[test]
+fn a_launch_that_is_gone_is_done_or_lost_as_its_jobs_say() {
+    let made_for_7 = Launch { jobs: vec![7], ..launch("a", 1) };
+    let ended = vec![entry(1, QueueState::Ended, "NODE_FAIL")];
+    check(made_for_7.clone(), ended.clone(), &[], (State::Done, Some("1"), Some("it ended as NODE_FAIL")));
+    check(made_for_7.clone(), ended, &[7], (State::Lost, Some("1"), Some("it ended as NODE_FAIL")));
+    check(made_for_7.clone(), vec![], &[7], (State::Lost, Some("1"), Some("it is gone from the queue")));
+    check(made_for_7.clone(), vec![], &[8], (State::Done, Some("1"), Some("it is gone from the queue")));
+    let fresh = Launch { submitted: NOW - 3, ..made_for_7 };
+    check(fresh, vec![], &[7], (State::Queued, Some("1"), None));
+}
+
+#[test]
+fn a_job_that_another_launch_covers_makes_none_lost() {
+    // Launch 1 took job 8, which launch 2 was made for; launch 2 still waits and will take job 7.
+    let facts = Facts {
+        launches: vec![
+            Launch { jobs: vec![7], ..launch("a", 1) },
+            Launch { jobs: vec![8], ..launch("a", 2) },
+        ],
+        batch: Batch::Known(vec![entry(2, QueueState::Waiting, "Priority")]),
+        jobs: vec![job(7, "a")],
+        ..facts(&["a"])
+    };
+    let states: Vec<State> = settle(&facts).iter().map(|launch| launch.state).collect();
+    assert_eq!(states, [State::Done, State::Queued]);
+}
+
+#[test]
+fn nothing_changes_while_the_queue_is_unknown() {
+    let launches = vec![launch("a", 1), submitting(0), Launch { state: State::Running, ..launch("a", 3) }];
+    let facts =
+        Facts { launches: launches.clone(), batch: Batch::Unknown, jobs: vec![job(7, "a")], ..facts(&["a"]) };
+    assert_eq!(settle(&facts), launches);
+}
+
+#[test]
+fn launches_that_cannot_be_asked_for_age() {
+    let mut facts = facts(&["a"]);
+    facts.batch = Batch::Unknown;
+    facts.sites.values_mut().for_each(|site| site.scheduler = Scheduler::None);
+    let launched = |age| Launch { submitted: NOW - age, jobs: vec![7], batch_id: None, ..launch("a", 1) };
+    facts.launches = vec![launched(120)];
+    assert_eq!(settle(&facts), facts.launches);
+    facts.launches = vec![launched(121)];
+    assert_eq!(settle(&facts)[0].state, State::Done);
+    facts.jobs = vec![job(7, "a")];
+    assert_eq!(settle(&facts)[0].state, State::Lost);
+}
