@@ -1,3 +1,25 @@
-//! Plays gitlab-runner where there is no real one
+//! Plays gitlab-runner where there is no real one: the `run-single` command, the custom and shell executors, and the
+//! helper commands that generated scripts call. See `docs/decisions/0003-runner-stand-in.md`.
 
-fn main() {}
+mod build;
+mod cli;
+mod config;
+mod duration;
+mod executor;
+mod gitlab;
+mod helper;
+mod job;
+mod joblog;
+mod random;
+mod runner_log;
+mod scope;
+mod shell;
+mod single;
+mod trace;
+mod version;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

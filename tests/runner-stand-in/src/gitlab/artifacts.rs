@@ -1,0 +1,1 @@
+//! Up and down with artifacts.
