@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Custom, Runner};
 use crate::executor::Kind;
+use crate::helper::{artifacts_downloader, artifacts_uploader, cache_archiver, cache_extractor};
 use crate::runner_log::{self, chain, fatal};
 use crate::single::{self, Limits};
 use crate::version;
@@ -24,7 +25,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start single runner
-    RunSingle(RunSingle),
+    RunSingle(Box<RunSingle>),
+    /// Create and upload build artifacts (internal)
+    ArtifactsUploader(artifacts_uploader::Arguments),
+    /// Download and extract build artifacts (internal)
+    ArtifactsDownloader(artifacts_downloader::Arguments),
+    /// Create and upload cache artifacts (internal)
+    CacheArchiver(cache_archiver::Arguments),
+    /// Download and extract cache artifacts (internal)
+    CacheExtractor(cache_extractor::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -87,7 +96,11 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         _ if cli.version => print!("{}", version::extended()),
-        Some(Command::RunSingle(arguments)) => run_single(arguments),
+        Some(Command::RunSingle(arguments)) => run_single(*arguments),
+        Some(Command::ArtifactsUploader(arguments)) => artifacts_uploader::run(arguments),
+        Some(Command::ArtifactsDownloader(arguments)) => artifacts_downloader::run(&arguments),
+        Some(Command::CacheArchiver(arguments)) => cache_archiver::run(arguments),
+        Some(Command::CacheExtractor(arguments)) => return cache_extractor::run(&arguments),
         None => {
             runner_log::error("no command given; see --help");
             return ExitCode::FAILURE;

@@ -2,6 +2,7 @@
 //! helper commands that generated scripts call. See `docs/decisions/0003-runner-stand-in.md`.
 
 mod build;
+mod calendar;
 mod cli;
 mod config;
 mod duration;

@@ -13,7 +13,7 @@ use ureq::http::{Method, Request, Response};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::config::Runner;
-use crate::{random, runner_log, version};
+use crate::{calendar, random, runner_log, version};
 
 /// Answers that the client asks for again by itself, together with all from 512 on.
 const RETRIED: [u16; 6] = [408, 429, 500, 502, 503, 504];
@@ -39,7 +39,12 @@ pub(crate) type Answer = Result<Response<ureq::Body>, ureq::Error>;
 
 impl Client {
     pub(crate) fn new(runner: &Runner) -> Self {
-        let agent = agent(ca_certificates(runner), CLIENT_TIMEOUT, HEADER_TIMEOUT);
+        Self::with_timeouts(runner, CLIENT_TIMEOUT, HEADER_TIMEOUT)
+    }
+
+    /// `timeout` is for a whole call, `header_timeout` for the start of its answer.
+    pub(crate) fn with_timeouts(runner: &Runner, timeout: Duration, header_timeout: Duration) -> Self {
+        let agent = agent(ca_certificates(runner), timeout, header_timeout);
         Self { agent, base: api_base(&runner.url), runner: runner.clone() }
     }
 
@@ -151,16 +156,13 @@ fn wanted_pause(response: &Response<ureq::Body>) -> Option<Duration> {
 /// Reads `Wed, 21 Oct 2015 07:28:00 GMT`.
 fn http_date(text: &str) -> Option<SystemTime> {
     let mut words = text.split_once(", ")?.1.split([' ', ':']);
-    let day: u64 = words.next()?.parse().ok()?;
-    let month = words.next()?;
-    let month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(month)? as u64 / 3 + 1;
-    let mut number = || words.next()?.parse::<u64>().ok();
-    let (year, hour, minute, second) = (number()?, number()?, number()?, number()?);
-    // Days since 1970 after Howard Hinnant's `days_from_civil`, with March as the first month.
-    let year = year - u64::from(month <= 2);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719_468;
-    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(((days * 24 + hour) * 60 + minute) * 60 + second))
+    let number = |words: &mut dyn Iterator<Item = &str>| words.next()?.parse::<u8>().ok();
+    let day = number(&mut words)?;
+    let month = "JanFebMarAprMayJunJulAugSepOctNovDec".find(words.next()?)? / 3 + 1;
+    let year = words.next()?.parse().ok()?;
+    let (hour, minute, second) = (number(&mut words)?, number(&mut words)?, number(&mut words)?);
+    let date = (year, u8::try_from(month).ok()?, day, hour, minute, second);
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(calendar::seconds(date)))
 }
 
 /// What the answers to job updates and log chunks have in common.
