@@ -65,5 +65,5 @@ fn services(build: &Build) -> String {
             }
         })
         .collect();
-    if services.is_empty() { String::new() } else { serde_json::json!(services).to_string() }
+    if services.is_empty() { String::new() } else { serde_json::to_string(&services).unwrap_or_default() }
 }

@@ -7,7 +7,7 @@ mod answer;
 mod environment;
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl CustomExecutor {
     pub(super) fn prepare(&mut self, build: &mut Build, scope: &Scope) -> Result<(), JobError> {
         let driver = self.driver()?.clone();
         let failed = |error: std::io::Error| JobError::System(error.to_string());
-        let directory = tempfile::Builder::new().prefix("custom-executor").tempdir().map_err(failed)?;
+        let directory = private_directory("custom-executor").tempdir().map_err(failed)?;
         write_job_response(build, directory.path()).map_err(failed)?;
         self.directory = Some(directory);
 
@@ -149,7 +149,7 @@ impl CustomExecutor {
     /// `script<random>/script`, 0700, kept until the end of the job.
     fn write_script(&self, script: &str) -> std::io::Result<PathBuf> {
         let places = self.places()?;
-        let directory = tempfile::Builder::new().prefix("script").tempdir_in(places.directory)?.keep();
+        let directory = private_directory("script").tempdir_in(places.directory)?.keep();
         let path = directory.join("script");
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(&path)?;
         file.write_all(script.as_bytes())?;
@@ -265,6 +265,13 @@ fn timeout(configured: Option<i64>, default: Duration) -> Duration {
         Some(Ok(seconds)) if seconds > 0 => Duration::from_secs(seconds),
         _ => default,
     }
+}
+
+/// A directory with a random end of its name, for us only.
+fn private_directory(prefix: &str) -> tempfile::Builder<'_, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).permissions(std::fs::Permissions::from_mode(0o700));
+    builder
 }
 
 fn write_job_response(build: &Build, directory: &Path) -> std::io::Result<()> {
