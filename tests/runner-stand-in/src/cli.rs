@@ -94,6 +94,9 @@ struct Entry {
 /// Runs the command that was given. Exit code 0 also where a job failed.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
+    if cli.command.is_some() {
+        announce();
+    }
     match cli.command {
         _ if cli.version => print!("{}", version::extended()),
         Some(Command::RunSingle(arguments)) => run_single(*arguments),
@@ -107,6 +110,18 @@ pub(crate) fn run() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// The first line of every command but `--version`, also in job logs.
+fn announce() {
+    let fields: [(&str, &dyn std::fmt::Display); 5] = [
+        ("arch", &version::architecture()),
+        ("os", &std::env::consts::OS),
+        ("pid", &std::process::id()),
+        ("revision", &version::REVISION),
+        ("version", &version::VERSION),
+    ];
+    runner_log::log(runner_log::Level::Info, "Runtime platform", &fields);
 }
 
 fn run_single(arguments: RunSingle) {

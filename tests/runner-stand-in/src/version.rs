@@ -21,6 +21,8 @@ pub(crate) const LACKS: &[&str] = &[
     "job router",
     "client certificates",
     "URL parameter masking",
+    "FF_USE_GIT_NATIVE_CLONE",
+    "the certificate chain of the connection (without tls-ca-file)",
 ];
 
 /// `os/architecture` in Go's spelling.

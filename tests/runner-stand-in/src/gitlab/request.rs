@@ -1,13 +1,13 @@
 //! `POST /jobs/request`, and what a runner says about itself in each call.
 
 use serde_json::{Value, json};
-use ureq::http::Method;
+use ureq::http::{Method, Response};
 
 use super::Client;
 use crate::config::Runner;
 use crate::job::{self, Job};
 use crate::runner_log::{self, Level};
-use crate::version;
+use crate::{random, version};
 
 /// All that the real program knows; which are true depends on the executor.
 const FEATURES: [&str; 31] = [
@@ -92,59 +92,40 @@ impl Client {
                 return Poll::Nothing;
             }
         };
-        let status = response.status();
-        if status != 201 || has_json(&response) {
-            let header = response.headers().get("X-GitLab-Last-Update").and_then(|value| value.to_str().ok());
-            *last_update = header.unwrap_or("").to_owned();
+        let header = |name: &str| response.headers().get(name)?.to_str().ok().map(str::to_owned);
+        let correlation_id = header("X-Request-Id").unwrap_or_else(random::hex);
+        let update = header("X-GitLab-Last-Update").unwrap_or_default();
+        let (status, is_json) = (response.status(), has_json(&response));
+        if status != 201 || is_json {
+            *last_update = update;
         }
-        match status.as_u16() {
-            201 if !has_json(&response) => {
-                poll_log(Level::Warning, "failed", &self.runner, &"response is not application/json");
-                Poll::Nothing
-            }
-            201 => match response
-                .body_mut()
-                .with_config()
-                .limit(u64::MAX)
-                .read_to_vec()
-                .map(|body| job::parse(&body))
-            {
-                Ok(Ok(job)) => {
+        let (level, outcome, detail) = match status.as_u16() {
+            201 if !is_json => (Level::Warning, "failed", "response is not application/json".to_owned()),
+            201 => match read_job(&mut response) {
+                Ok(mut job) => {
                     poll_log(Level::Info, "received", &self.runner, &job.id);
-                    Poll::Job(Box::new(job))
+                    job.correlation_id = correlation_id;
+                    return Poll::Job(Box::new(job));
                 }
-                Ok(Err(error)) => {
-                    poll_log(
-                        Level::Warning,
-                        "failed",
-                        &self.runner,
-                        &format!("decoding json payload {error}"),
-                    );
-                    Poll::Nothing
-                }
-                Err(error) => {
-                    poll_log(Level::Warning, "failed", &self.runner, &error);
-                    Poll::Nothing
-                }
+                Err(problem) => (Level::Warning, "failed", problem),
             },
-            204 => Poll::Nothing,
-            403 => {
-                poll_log(Level::Error, "forbidden", &self.runner, &status);
-                Poll::Unhealthy
-            }
-            503 => {
-                poll_log(Level::Warning, "GitLab instance currently unavailable", &self.runner, &status);
-                Poll::Nothing
-            }
-            _ => {
-                poll_log(Level::Warning, "failed", &self.runner, &status);
-                Poll::Nothing
-            }
-        }
+            204 => return Poll::Nothing,
+            403 => (Level::Error, "forbidden", status.to_string()),
+            503 => (Level::Warning, "GitLab instance currently unavailable", status.to_string()),
+            _ => (Level::Warning, "failed", status.to_string()),
+        };
+        poll_log(level, outcome, &self.runner, &detail);
+        if status == 403 { Poll::Unhealthy } else { Poll::Nothing }
     }
 }
 
-fn has_json(response: &ureq::http::Response<ureq::Body>) -> bool {
+fn read_job(response: &mut Response<ureq::Body>) -> Result<Job, String> {
+    let body =
+        response.body_mut().with_config().limit(u64::MAX).read_to_vec().map_err(|error| error.to_string())?;
+    job::parse(&body).map_err(|error| format!("decoding json payload {error}"))
+}
+
+fn has_json(response: &Response<ureq::Body>) -> bool {
     let kind = response.headers().get("Content-Type").and_then(|value| value.to_str().ok()).unwrap_or("");
     kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/json")
 }

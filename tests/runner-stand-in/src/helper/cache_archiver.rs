@@ -12,6 +12,9 @@ use super::expand;
 use super::files::{self, Files, Selection};
 use crate::runner_log::{fatal, info, warning};
 
+const KEPT_LOCALLY: &str =
+    "No URL provided, cache will not be uploaded to shared cache server. Cache will be stored only locally.";
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -61,17 +64,20 @@ pub(crate) fn run(mut arguments: Arguments) {
         return;
     }
     if is_up_to_date(&arguments.file, &files) {
-        info("Archive is up to date!");
+        // Scripts always name both files; then the real program thinks of uploading what is there.
+        if arguments.alternate_file.as_ref().is_some_and(|alternate| *alternate != arguments.file) {
+            info("Primary cache does not exist remotely, uploading existing archive");
+            info(KEPT_LOCALLY);
+        } else {
+            info("Archive is up to date!");
+        }
         return;
     }
     if matches!(arguments.compression_format.to_lowercase().as_str(), "zipzstd" | "tarzstd") {
         fatal("the gitlab-runner stand-in lacks zstd archives");
     }
     pack(&arguments, &files).unwrap_or_else(|error| fatal(error));
-    info(
-        "No URL provided, cache will not be uploaded to shared cache server. \
-         Cache will be stored only locally.",
-    );
+    info(KEPT_LOCALLY);
 }
 
 /// No file is newer than the archive.

@@ -45,6 +45,9 @@ pub(crate) struct Job {
     pub(crate) hooks: List<Hook>,
     policy_options: PolicyOptions,
     suspend_options: SuspendOptions,
+    /// Names the call that brought the job; git passes it on to the server.
+    #[serde(skip)]
+    pub(crate) correlation_id: String,
     /// What the payload asks for and this stand-in can't do.
     #[serde(skip)]
     pub(crate) refused: Option<&'static str>,

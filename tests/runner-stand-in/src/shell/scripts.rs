@@ -156,3 +156,6 @@ fn environment_file(writer: &mut Writer) {
 pub(super) fn enter_project(build: &Build, writer: &mut Writer) {
     writer.command(&["cd", &build.directories.project]);
 }
+
+#[cfg(test)]
+mod tests;

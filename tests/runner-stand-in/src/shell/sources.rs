@@ -114,6 +114,12 @@ fn fetch(build: &Build, strategy: GitStrategy, writer: &mut Writer) -> Result<()
 
 fn external_config(build: &Build, file: &str, writer: &mut Writer) -> Result<(), Stop> {
     writer.remove_file(file);
+    if build.flag("FF_USE_GITALY_CORRELATION_ID") {
+        let id = &build.job.correlation_id;
+        let header = format!("X-Gitaly-Correlation-ID: {id}");
+        writer.command_expanding(&["git", "config", "-f", file, "http.extraHeader", &header]);
+        writer.notice(&format!("Gitaly correlation ID: {id}"));
+    }
     if build.flag("FF_USE_GIT_BUNDLE_URIS") {
         writer.command_expanding(&["git", "config", "-f", file, "transfer.bundleURI", "true"]);
     }

@@ -200,7 +200,7 @@ fn a_cache_is_kept_for_the_next_job() {
     std::fs::remove_dir_all(sandbox.path("builds")).unwrap();
     let log = log_of(&sandbox, cached(2, &["cat .cache/f"], cache));
     assert!(log.contains("Successfully extracted cache") && log.contains("\nkept\n"), "{log}");
-    assert!(log.contains("Archive is up to date!"), "{log}");
+    assert!(log.contains("Primary cache does not exist remotely, uploading existing archive"), "{log}");
 
     std::fs::remove_dir_all(sandbox.path("builds")).unwrap();
     let fallback =

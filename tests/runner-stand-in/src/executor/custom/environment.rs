@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use serde::Serialize;
 
-use super::Places;
+use super::{Places, verdict};
 use crate::build::Build;
 use crate::job::variables::Variables;
 
@@ -19,8 +19,8 @@ pub(super) fn of_call(
     let mut list: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let mut add = |key: &str, value: OsString| list.push((key.into(), value));
     add("TMPDIR", places.directory.clone().into());
-    add("BUILD_FAILURE_EXIT_CODE", super::BUILD_FAILURE.to_string().into());
-    add("SYSTEM_FAILURE_EXIT_CODE", super::SYSTEM_FAILURE.to_string().into());
+    add("BUILD_FAILURE_EXIT_CODE", verdict::BUILD_FAILURE.to_string().into());
+    add("SYSTEM_FAILURE_EXIT_CODE", verdict::SYSTEM_FAILURE.to_string().into());
     add("BUILD_EXIT_CODE_FILE", places.exit_code.clone().into());
     add("JOB_RESPONSE_FILE", places.job_response.clone().into());
     for (key, value) in job_env {

@@ -5,25 +5,25 @@
 
 mod answer;
 mod environment;
+mod output;
+mod verdict;
 
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::process::{self, Failure, KillTimes, Launch, Sink};
-use crate::build::failure::{JobError, Reason};
+use output::{Kept, RunnerLog};
+
+use super::process::{self, KillTimes, Launch, Sink};
+use crate::build::failure::JobError;
 use crate::build::{Build, directories};
 use crate::config::{Custom, Runner};
 use crate::joblog::Source;
-use crate::runner_log;
 use crate::scope::{End, Scope};
 
-const BUILD_FAILURE: i32 = 1;
-const SYSTEM_FAILURE: i32 = 2;
 /// For each of config, prepare and cleanup, unless configured.
 const EXEC_TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -99,7 +99,7 @@ impl CustomExecutor {
             let err = Box::new(build.log.stream(Source::ExecutorErr));
             build.refresh();
             self.call(build, &driver.config_exec, &driver.config_args, (Box::new(out.clone()), err), &scope)?;
-            let text = out.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let text = out.bytes();
             if !text.is_empty() {
                 let answer = answer::parse(&text)
                     .map_err(|error| JobError::System(format!("error while parsing JSON output: {error}")))?;
@@ -168,7 +168,7 @@ impl CustomExecutor {
         if !driver.cleanup_exec.is_empty() {
             let limit = timeout(driver.cleanup_exec_timeout, EXEC_TIMEOUT);
             let scope = Scope::endless().child_with_timeout(limit, End::TimedOut);
-            let err = Box::new(RunnerLog(Vec::new()));
+            let err = Box::new(RunnerLog::default());
             let called = self.call(
                 build,
                 &driver.cleanup_exec,
@@ -218,7 +218,7 @@ impl CustomExecutor {
             stdin: None,
         };
         let ended = process::run(&launch, out, err, scope, self.kill_times(), |text| build.log.warning(text));
-        ended.map_err(|failure| judge(&failure, &places.exit_code))
+        ended.map_err(|failure| verdict::of(&failure, &places.exit_code))
     }
 
     fn kill_times(&self) -> KillTimes {
@@ -230,32 +230,6 @@ impl CustomExecutor {
             },
             None => default,
         }
-    }
-}
-
-/// What a driver's end means. With exit code 1, the first line of the code file is the job's exit code.
-fn judge(failure: &Failure, code_file: &Path) -> JobError {
-    let script =
-        |message: String, exit_code| JobError::Build { message, exit_code, reason: Reason::ScriptFailure };
-    let unknown = |code: i32| {
-        let prefix = "unknown Custom executor executable exit code";
-        JobError::System(format!("{prefix} {code}; executable execution terminated with: {failure}"))
-    };
-    match failure {
-        Failure::Exit(BUILD_FAILURE) => {
-            let Ok(content) = std::fs::read(code_file) else {
-                return script(failure.to_string(), BUILD_FAILURE);
-            };
-            let content = String::from_utf8_lossy(&content);
-            let line = content.lines().next().unwrap_or("");
-            match line.parse() {
-                Ok(code) => script(format!("exit status {line}"), code),
-                Err(_) => unknown(SYSTEM_FAILURE),
-            }
-        }
-        Failure::Exit(SYSTEM_FAILURE) | Failure::Other(_) => JobError::System(failure.to_string()),
-        Failure::Exit(code) => unknown(*code),
-        Failure::Signal(_) => unknown(-1),
     }
 }
 
@@ -280,82 +254,4 @@ fn write_job_response(build: &Build, directory: &Path) -> std::io::Result<()> {
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     serde_json::to_writer(&mut file, &build.job)?;
     file.write_all(b"\n")
-}
-
-#[derive(Clone, Debug, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Kept {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// What cleanup_exec says on stderr goes, line by line, to the runner's own log.
-#[derive(Debug)]
-struct RunnerLog(Vec<u8>);
-
-impl Write for RunnerLog {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.0.drain(..=end).collect();
-            runner_log::log(
-                runner_log::Level::Warning,
-                String::from_utf8_lossy(&line).trim_end(),
-                &[("cleanup_std", &"err")],
-            );
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judged(failure: &Failure, code: Option<&str>) -> JobError {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("build_exit_code");
-        if let Some(code) = code {
-            std::fs::File::create(&file).unwrap().write_all(code.as_bytes()).unwrap();
-        }
-        judge(failure, &file)
-    }
-
-    #[test]
-    fn exit_codes_mean_what_the_contract_says() {
-        let script = |message: &str, exit_code| JobError::Build {
-            message: message.to_owned(),
-            exit_code,
-            reason: Reason::ScriptFailure,
-        };
-        assert_eq!(judged(&Failure::Exit(1), None), script("exit status 1", 1));
-        assert_eq!(judged(&Failure::Exit(1), Some("42\nrest")), script("exit status 42", 42));
-        let unknown = "unknown Custom executor executable exit code";
-        assert_eq!(
-            judged(&Failure::Exit(1), Some(" 42")),
-            JobError::System(format!("{unknown} 2; executable execution terminated with: exit status 1"))
-        );
-        assert_eq!(judged(&Failure::Exit(2), Some("42")), JobError::System("exit status 2".to_owned()));
-        assert_eq!(
-            judged(&Failure::Exit(137), None),
-            JobError::System(format!("{unknown} 137; executable execution terminated with: exit status 137"))
-        );
-        assert_eq!(
-            judged(&Failure::Signal(15), None),
-            JobError::System(format!(
-                "{unknown} -1; executable execution terminated with: signal: terminated"
-            ))
-        );
-    }
 }
