@@ -14,8 +14,9 @@ use crate::shell::scripts::{self, Script, Stage};
 use crate::trace::sender::Sender;
 
 const AFTER_SCRIPT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-const RETRY_PAUSE_MIN: Duration = Duration::from_secs(5);
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
+/// The first and the longest pause between two tries of a stage.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(5 * 60));
+const DEFAULT_RETRY_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
 /// Everything from `prepare_script` to `cleanup_file_variables`.
 pub(super) fn run_all(
@@ -74,7 +75,8 @@ impl Stages<'_> {
 
     /// Tries a stage again after any failure. Before its second try, get_sources clears the worktree.
     fn attempts(&self, stage: &Stage, attempts: u32, scope: &Scope) -> Result<(), JobError> {
-        let mut pause = RETRY_PAUSE_MIN;
+        let exponential = self.build.flag("FF_USE_EXPONENTIAL_BACKOFF_STAGE_RETRY");
+        let (mut pause, longest) = if exponential { RETRY_PAUSES } else { DEFAULT_RETRY_PAUSES };
         let mut attempt = 1;
         loop {
             let cleared = if attempt == 2 && *stage == Stage::GetSources {
@@ -89,14 +91,9 @@ impl Stages<'_> {
                 return Err(error);
             }
             self.build.log.warning("Retrying...");
-            let pause_now = if self.build.flag("FF_USE_EXPONENTIAL_BACKOFF_STAGE_RETRY") {
-                pause
-            } else {
-                Duration::from_secs(1)
-            };
             // The real one sleeps on although the job is over; ending here only spares the wait.
-            scope.sleep(pause_now);
-            pause = (pause * 2).min(RETRY_PAUSE_MAX);
+            scope.sleep(pause);
+            pause = (pause * 2).min(longest);
             attempt += 1;
         }
     }

@@ -207,6 +207,13 @@ fn a_cache_is_kept_for_the_next_job() {
         json!({"key": "new", "paths": [".cache/"], "policy": "pull", "fallback_keys": ["none", "k-0"]});
     let log = log_of(&sandbox, cached(3, &["cat .cache/f"], fallback));
     assert!(log.contains("\nkept\n") && log.contains("Not uploading cache new due to policy"), "{log}");
+
+    std::fs::remove_dir_all(sandbox.path("builds")).unwrap();
+    let mut job =
+        cached(4, &["cat .cache/f"], json!({"key": "newer", "paths": [".cache/"], "policy": "pull"}));
+    set(&mut job, "CACHE_FALLBACK_KEY", "k-0");
+    let log = log_of(&sandbox, job);
+    assert!(log.contains("Checking cache for k-0...") && log.contains("\nkept\n"), "{log}");
 }
 
 #[test]
