@@ -70,8 +70,8 @@ pub(super) fn of(build: &Build) -> Settings {
             .map(str::to_owned)
             .collect(),
         submodule_depth: reader.integer("GIT_SUBMODULE_DEPTH", build.job.git_info.depth),
-        git_clean_flags: reader.words("GIT_CLEAN_FLAGS", reader_words(&["-ffdx"])),
-        git_fetch_flags: reader.words("GIT_FETCH_EXTRA_FLAGS", reader_words(&["--prune", "--quiet"])),
+        git_clean_flags: reader.words("GIT_CLEAN_FLAGS", owned(&["-ffdx"])),
+        git_fetch_flags: reader.words("GIT_FETCH_EXTRA_FLAGS", owned(&["--prune", "--quiet"])),
         submodule_update_flags: reader.words("GIT_SUBMODULE_UPDATE_FLAGS", Vec::new()),
         lfs_skip_smudge: reader.boolean("GIT_LFS_SKIP_SMUDGE", false),
         submodule_force_https: reader.boolean("GIT_SUBMODULE_FORCE_HTTPS", false),
@@ -200,7 +200,7 @@ impl Reader {
     }
 }
 
-fn reader_words(words: &[&str]) -> Vec<String> {
+fn owned(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 

@@ -76,7 +76,6 @@ impl<'de> Deserialize<'de> for StringOrInteger {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
 fn is_zero(number: &i64) -> bool {
     *number == 0
 }

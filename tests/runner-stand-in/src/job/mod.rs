@@ -15,7 +15,6 @@ use variables::Variable;
 /// A list that remembers whether it was there: absent and `null` are encoded as `null`, an empty one as `[]`.
 pub(crate) type List<T> = Option<Vec<T>>;
 
-#[expect(clippy::ref_option, reason = "serde hands over a reference to the field")]
 fn is_empty<T>(list: &List<T>) -> bool {
     list.as_ref().is_none_or(Vec::is_empty)
 }
@@ -117,7 +116,6 @@ pub(crate) struct JobInfo {
 }
 
 /// Go writes a float without a fraction like an integer.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference to the field")]
 fn shortest<S: serde::Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if number.fract() == 0.0 {
         serializer.serialize_i64(*number as i64)
