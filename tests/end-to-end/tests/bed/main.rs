@@ -1,0 +1,40 @@
+//! The suites that need the bed: real Slurm, real Apptainer, a real registry. `cargo xtask test` runs them there.
+
+#![expect(clippy::disallowed_methods, reason = "tests are at the edge: they start programs and read their surroundings")]
+
+mod endings;
+mod images;
+mod inside;
+
+use std::process::ExitCode;
+
+use end_to_end::bed;
+use libtest_mimic::{Arguments, Trial};
+
+/// A test by its name.
+type Test = (&'static str, fn());
+
+/// A test at an isolation level: `level = "A"` in `[executor]`.
+type LevelTest = (&'static str, fn(&str));
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // The bed has two cores; jobs there start many processes.
+    arguments.test_threads.get_or_insert(4);
+    let skip = bed::missing();
+    if let Some(reason) = skip {
+        println!("skipped: {reason}");
+    }
+    let trial = |name: String, test: Box<dyn FnOnce() + Send>| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+        .with_ignored_flag(skip.is_some())
+    };
+    let plain = images::TESTS.iter().map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
+    let levels = inside::TESTS.iter().chain(endings::TESTS).flat_map(|&(name, test)| {
+        ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
+    });
+    libtest_mimic::run(&arguments, plain.chain(levels).collect()).exit_code()
+}
