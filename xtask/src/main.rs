@@ -12,6 +12,7 @@ mod bed;
 mod failure;
 mod process;
 mod progress;
+mod test;
 mod workspace;
 
 /// Development tasks of gitlab-meta-runner.
@@ -27,11 +28,14 @@ enum Task {
     /// A small real cluster (Slurm, Apptainer, a registry) inside target/bed.
     #[command(subcommand)]
     Bed(bed::Task),
+    /// Every test: on the host, then in the bed.
+    Test,
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Bed(task) => bed::run(task),
+        Task::Test => test::all(),
     };
     outcome.unwrap_or_else(|failure| failure.report())
 }

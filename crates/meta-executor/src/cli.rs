@@ -62,7 +62,8 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 fn stage(args: &Args, environment: &Environment) -> Result<(), StageFailure> {
     let job = Job::load(&environment.variables).map_err(|error| StageFailure::system(&error))?;
     if matches!(args.stage, Stage::Config) {
-        let token = environment.variables.get("CUSTOM_ENV_CI_RUNNER_SHORT_TOKEN").map_or("none", String::as_str);
+        let token =
+            environment.variables.get("CUSTOM_ENV_CI_RUNNER_SHORT_TOKEN").map_or("none", String::as_str);
         crate::log_line(&config::answer(token, job.job_info.project_id));
         return Ok(());
     }

@@ -7,7 +7,7 @@ use globset::Glob;
 
 use crate::context::Context;
 use crate::pod::init::STARTED_FD;
-use crate::pod::spec::{Bind, ImageRoot, PodCommand, PodSpec, RootSpec};
+use crate::pod::spec::{Bind, ImageRoot, Mapping, PodCommand, PodSpec, RootSpec};
 use crate::state::{ImageUser, JobState};
 
 /// docker's PATH for an image that sets none.
@@ -54,7 +54,9 @@ fn mount_points(context: &Context, state: &JobState) -> Vec<std::path::PathBuf> 
     let mut directories: Vec<std::path::PathBuf> =
         ["/builds", "/cache", "/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/etc"].map(Into::into).to_vec();
     directories.push(state.image.working_dir.clone());
-    directories.extend(context.settings.mount.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()));
+    directories.extend(
+        context.settings.mount.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()),
+    );
     directories
 }
 
@@ -62,7 +64,10 @@ fn mount_points(context: &Context, state: &JobState) -> Vec<std::path::PathBuf> 
 fn apptainer_environment(context: &Context) -> Vec<(String, String)> {
     let own = context.paths.job.join("apptainer").display().to_string();
     vec![
-        ("PATH".to_owned(), context.environment.variables.get("PATH").cloned().unwrap_or_else(|| DEFAULT_PATH.to_owned())),
+        (
+            "PATH".to_owned(),
+            context.environment.variables.get("PATH").cloned().unwrap_or_else(|| DEFAULT_PATH.to_owned()),
+        ),
         ("HOME".to_owned(), own.clone()),
         ("TMPDIR".to_owned(), own.clone()),
         ("APPTAINER_CONFIGDIR".to_owned(), own.clone()),
@@ -86,7 +91,14 @@ fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<
     }
     let ImageUser { uid, gid, .. } = state.image.user;
     if (uid, gid) != (0, 0) {
-        args.extend(["--security".to_owned(), format!("uid:{uid}"), "--security".to_owned(), format!("gid:{gid}")]);
+        // Where only root is mapped, Apptainer shows root under the wanted ids in a user namespace of its own.
+        args.extend((state.mapping == Mapping::RootOnly).then(|| "--userns".to_owned()));
+        args.extend([
+            "--security".to_owned(),
+            format!("uid:{uid}"),
+            "--security".to_owned(),
+            format!("gid:{gid}"),
+        ]);
     }
     args.extend(["--cwd".to_owned(), state.image.working_dir.display().to_string()]);
     for bind in binds(context, state, root) {
@@ -100,7 +112,11 @@ fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<
 }
 
 fn binds(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<Bind> {
-    let bind = |source: &Path, target: &str| Bind { source: source.to_owned(), target: target.into(), read_only: false };
+    let bind = |source: &Path, target: &str| Bind {
+        source: source.to_owned(),
+        target: target.into(),
+        read_only: false,
+    };
     let mut binds = vec![
         bind(&context.paths.builds(), "/builds"),
         bind(&state.cache, "/cache"),
@@ -131,7 +147,8 @@ fn mount_argument(bind: &Bind) -> String {
 /// The first shell in the container: reports that it runs, makes docker's environment out of Apptainer's, and becomes the
 /// entrypoint.
 fn enter_script(context: &Context, state: &JobState) -> String {
-    let mut script = format!("echo started >&{STARTED_FD}; exec {STARTED_FD}>&-; unset {APPTAINER_VARIABLES}");
+    let mut script =
+        format!("echo started >&{STARTED_FD}; exec {STARTED_FD}>&-; unset {APPTAINER_VARIABLES}");
     for (name, value) in container_environment(context, state) {
         script.push_str(&format!("; export {name}={}", quoted(&value)));
     }
@@ -142,9 +159,14 @@ fn enter_script(context: &Context, state: &JobState) -> String {
 /// The image's variables, docker's, and those of the allocation that `pass_env` names.
 fn container_environment(context: &Context, state: &JobState) -> BTreeMap<String, String> {
     let mut environment = BTreeMap::from([("PATH".to_owned(), DEFAULT_PATH.to_owned())]);
-    let globs: Vec<_> =
-        context.settings.pass_env.iter().filter_map(|glob| Some(Glob::new(glob).ok()?.compile_matcher())).collect();
-    let passed = context.environment.variables.iter().filter(|(name, _)| globs.iter().any(|glob| glob.is_match(name)));
+    let globs: Vec<_> = context
+        .settings
+        .pass_env
+        .iter()
+        .filter_map(|glob| Some(Glob::new(glob).ok()?.compile_matcher()))
+        .collect();
+    let passed =
+        context.environment.variables.iter().filter(|(name, _)| globs.iter().any(|glob| glob.is_match(name)));
     environment.extend(passed.map(|(name, value)| (name.clone(), value.clone())));
     environment.extend(state.image.env.iter().filter_map(|entry| {
         let (name, value) = entry.split_once('=')?;

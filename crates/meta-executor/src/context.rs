@@ -67,8 +67,12 @@ impl Context {
         let file = find_executor_file(&data_dir, instance)?;
         let rendered = file.instances.get(instance).cloned().unwrap_or_default();
         let variables = variables(instance, &rendered, environment, job);
-        let settings = expand_executor(&file.executor, &variables)
-            .map_err(|error| StageFailure::system_with_hint(chain(&error), "change `[executor]` and run `meta-configure render` again"))?;
+        let settings = expand_executor(&file.executor, &variables).map_err(|error| {
+            StageFailure::system_with_hint(
+                chain(&error),
+                "change `[executor]` and run `meta-configure render` again",
+            )
+        })?;
         let paths = job_paths(&settings, &rendered, environment)?;
         Ok(Self { environment: environment.clone(), data_dir, settings, instance: rendered, paths })
     }
@@ -95,7 +99,10 @@ fn variables(
 fn find_executor_file(data_dir: &Path, instance: &InstanceName) -> Result<ExecutorFile, StageFailure> {
     let hint = "run `gitlab-meta-runner configure` on the login node; the data directory must be visible on the compute nodes";
     let entries = fs::read_dir(data_dir).map_err(|error| {
-        StageFailure::system_with_hint(format!("cannot read the data directory `{}`: {error}", data_dir.display()), hint)
+        StageFailure::system_with_hint(
+            format!("cannot read the data directory `{}`: {error}", data_dir.display()),
+            hint,
+        )
     })?;
     let mut paths: Vec<PathBuf> = entries
         .flatten()
@@ -112,8 +119,12 @@ fn find_executor_file(data_dir: &Path, instance: &InstanceName) -> Result<Execut
             continue;
         }
         if let Some((other, _)) = &found {
-            let text = format!("`{instance}` is in two files: `{}` and `{}`", other.display(), path.display());
-            return Err(StageFailure::system_with_hint(text, "give each meta-runner a data directory of its own"));
+            let text =
+                format!("`{instance}` is in two files: `{}` and `{}`", other.display(), path.display());
+            return Err(StageFailure::system_with_hint(
+                text,
+                "give each meta-runner a data directory of its own",
+            ));
         }
         found = Some((path, file));
     }
@@ -133,8 +144,11 @@ fn job_paths(
         .node_dir
         .clone()
         .unwrap_or_else(|| PathBuf::from(format!("/var/tmp/gitlab-meta-runner-{}", environment.uid)));
-    let builds_dir =
-        settings.builds_dir.clone().or_else(|| rendered.builds_dir.clone()).unwrap_or_else(|| node_dir.join("builds"));
+    let builds_dir = settings
+        .builds_dir
+        .clone()
+        .or_else(|| rendered.builds_dir.clone())
+        .unwrap_or_else(|| node_dir.join("builds"));
     let temporary = environment
         .variables
         .get("JOB_RESPONSE_FILE")

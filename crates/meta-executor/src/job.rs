@@ -89,7 +89,9 @@ pub(crate) struct RegistryCredential {
 /// Why the job is not known.
 #[derive(Debug, Error)]
 pub(crate) enum JobError {
-    #[error("gitlab-runner did not set `JOB_RESPONSE_FILE`; this program is its custom executor and cannot run by itself")]
+    #[error(
+        "gitlab-runner did not set `JOB_RESPONSE_FILE`; this program is its custom executor and cannot run by itself"
+    )]
     NoFile,
     #[error("cannot read the job from `{path}`")]
     Read { path: PathBuf, source: io::Error },
@@ -112,7 +114,11 @@ impl Job {
 
     /// The value that the job sees: the last one wins.
     pub(crate) fn variable(&self, key: &str) -> Option<&str> {
-        self.variables.iter().rev().find(|variable| variable.key == key).map(|variable| variable.value.as_str())
+        self.variables
+            .iter()
+            .rev()
+            .find(|variable| variable.key == key)
+            .map(|variable| variable.value.as_str())
     }
 
     /// GitLab's variables as `CUSTOM_ENV_*`, for templates of the configuration.
@@ -131,7 +137,9 @@ impl Job {
 }
 
 /// gitlab-runner writes absent lists as `null`.
-fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     Ok(Option::<Vec<T>>::deserialize(deserializer)?.unwrap_or_default())
 }
 
@@ -163,10 +171,8 @@ mod tests {
 
     #[test]
     fn absent_lists_may_be_null_and_users_may_be_numbers() {
-        let job = job(
-            r#"{"id": 1, "services": null, "image": {"name": "a", "entrypoint": null,
-                "executor_opts": {"docker": {"user": 1000}, "kubernetes": {}}}}"#,
-        );
+        let job = job(r#"{"id": 1, "services": null, "image": {"name": "a", "entrypoint": null,
+                "executor_opts": {"docker": {"user": 1000}, "kubernetes": {}}}}"#);
         assert!(job.services.is_empty() && job.image.entrypoint.is_empty());
         assert_eq!(job.docker_options().user, "1000");
     }

@@ -57,8 +57,7 @@ impl Node {
         {
             return Ok(node);
         }
-        let node =
-            Self { version: version(&apptainer), mapping: best_mapping(context)?, key, apptainer };
+        let node = Self { version: version(&apptainer), mapping: best_mapping(context)?, key, apptainer };
         let text = serde_json::to_string_pretty(&node).expect("a node has only strings and numbers");
         write_private(&file, text.as_bytes()).map_err(|error| StageFailure::system(&error))?;
         Ok(node)
@@ -92,7 +91,8 @@ fn key(context: &Context, apptainer: &Path) -> ProbeKey {
 #[expect(clippy::disallowed_methods, reason = "one short command whose output is a single word")]
 fn version(apptainer: &Path) -> String {
     let output = Command::new(apptainer).arg("--version").stdin(Stdio::null()).output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    let text =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     text.trim_start_matches("apptainer version ").to_owned()
 }
 
@@ -116,7 +116,11 @@ fn best_mapping(context: &Context) -> Result<Mapping, StageFailure> {
         reasons.push("level C is not built yet".to_owned());
     }
     Err(StageFailure::system_with_hint(
-        format!("{} does not let a user make the namespaces of a job: {}", context.environment.hostname, reasons.join("; ")),
+        format!(
+            "{} does not let a user make the namespaces of a job: {}",
+            context.environment.hostname,
+            reasons.join("; ")
+        ),
         "ask the administrator for user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone) and for a range in /etc/subuid and /etc/subgid",
     ))
 }
@@ -139,7 +143,11 @@ fn try_pod(context: &Context, mapping: Mapping) -> Result<(), PodError> {
     let directory = context.paths.node_dir.join(format!("probe-{}", std::process::id()));
     let path = |name: &str| directory.join(name);
     for name in ["lower", "upper", "work", "merged", "shm"] {
-        fs::create_dir_all(path(name)).map_err(|source| PodError::Io { action: "make", path: path(name), source })?;
+        fs::create_dir_all(path(name)).map_err(|source| PodError::Io {
+            action: "make",
+            path: path(name),
+            source,
+        })?;
     }
     let spec = PodSpec {
         hostname: "probe".to_owned(),

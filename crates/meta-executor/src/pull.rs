@@ -23,9 +23,15 @@ pub(crate) fn image(context: &Context, job: &Job, mapping: Mapping) -> Result<St
         StageFailure::job(error.to_string(), format!("correct the image name `{name}` in .gitlab-ci.yml"))
     })?;
     let settings = &context.settings;
-    let policies =
-        policy::effective(name, &job.image.pull_policy, &settings.pull_policy, &settings.allowed_pull_policies)
-            .map_err(|text| StageFailure::job(text, "remove `pull_policy:` from the job, or ask the runner's administrator"))?;
+    let policies = policy::effective(
+        name,
+        &job.image.pull_policy,
+        &settings.pull_policy,
+        &settings.allowed_pull_policies,
+    )
+    .map_err(|text| {
+        StageFailure::job(text, "remove `pull_policy:` from the job, or ask the runner's administrator")
+    })?;
     log_line(&format!("Using effective pull policy of [{}] for container {name}", policy::join(&policies)));
     let request = Request::new(context, job, name, &reference, mapping)?;
     request.try_policies(&policies)
@@ -44,7 +50,10 @@ fn image_name<'a>(context: &'a Context, job: &'a Job) -> Result<&'a str, StageFa
     let name = job.image.name.as_str();
     let allowed = &context.settings.allowed_images;
     let matches = |glob: &String| {
-        GlobBuilder::new(glob).literal_separator(true).build().is_ok_and(|glob| glob.compile_matcher().is_match(name))
+        GlobBuilder::new(glob)
+            .literal_separator(true)
+            .build()
+            .is_ok_and(|glob| glob.compile_matcher().is_match(name))
     };
     if allowed.is_empty() || context.settings.image.as_deref() == Some(name) || allowed.iter().any(matches) {
         return Ok(name);
@@ -118,7 +127,10 @@ impl<'a> Request<'a> {
                 }
                 Err(error) => {
                     let policy = policy.as_str();
-                    log_line(&format!("WARNING: Failed to pull image with policy \"{policy}\": {}", error.text()));
+                    log_line(&format!(
+                        "WARNING: Failed to pull image with policy \"{policy}\": {}",
+                        error.text()
+                    ));
                     failure = Some(error);
                 }
             }
@@ -172,8 +184,14 @@ impl<'a> Request<'a> {
             let public = login.is_none() || (unchanged && record.public);
             let name = self.reference.to_string();
             let digest = image.digest.clone();
-            let record =
-                NameRecord { name, platform: self.platform.clone(), digest, remote_digest: remote, public, ..record };
+            let record = NameRecord {
+                name,
+                platform: self.platform.clone(),
+                digest,
+                remote_digest: remote,
+                public,
+                ..record
+            };
             self.store.remember(self.reference, &record)?;
         }
         Ok(image)
@@ -197,11 +215,16 @@ impl<'a> Request<'a> {
             error.text()
         );
         match error {
-            PullError::NotHere => {
-                StageFailure::job(text, "the policy `never` uses only images that this node has; use another policy")
+            PullError::NotHere => StageFailure::job(
+                text,
+                "the policy `never` uses only images that this node has; use another policy",
+            ),
+            PullError::Store(StoreError::Registry(error)) if error.is_final() => {
+                StageFailure::job(text, error.hint())
             }
-            PullError::Store(StoreError::Registry(error)) if error.is_final() => StageFailure::job(text, error.hint()),
-            PullError::Store(StoreError::Registry(error)) => StageFailure::system_with_hint(text, error.hint()),
+            PullError::Store(StoreError::Registry(error)) => {
+                StageFailure::system_with_hint(text, error.hint())
+            }
             PullError::Store(_) => StageFailure::system_with_hint(
                 text,
                 "check that the node has room and that `image_dir` and `node_dir` can be written",

@@ -27,7 +27,9 @@ mod tests {
         for name in ["build_script", "step_script", "step_release", "after_script"] {
             assert_eq!(place(name), Place::Image, "{name}");
         }
-        for name in ["prepare_script", "get_sources", "clear_worktree", "restore_cache", "cleanup_file_variables"] {
+        for name in
+            ["prepare_script", "get_sources", "clear_worktree", "restore_cache", "cleanup_file_variables"]
+        {
             assert_eq!(place(name), Place::Helper, "{name}");
         }
     }

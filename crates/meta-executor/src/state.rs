@@ -52,7 +52,10 @@ impl JobState {
         let path = paths.state_file();
         let text = read_private(&path).map_err(|error| StageFailure::system(&error))?;
         serde_json::from_str(&text).map_err(|error| {
-            StageFailure::system_with_hint(format!("cannot understand `{}`: {error}", path.display()), "retry the job")
+            StageFailure::system_with_hint(
+                format!("cannot understand `{}`: {error}", path.display()),
+                "retry the job",
+            )
         })
     }
 

@@ -28,7 +28,8 @@ pub(crate) fn run(context: &Context, mapping: Mapping) {
     if abandoned.is_empty() {
         return;
     }
-    let store = Store { images: paths.node_dir.join("images"), temporary: paths.node_dir.join("tmp"), mapping };
+    let store =
+        Store { images: paths.node_dir.join("images"), temporary: paths.node_dir.join("tmp"), mapping };
     let trees: Vec<&Path> = abandoned.iter().map(PathBuf::as_path).collect();
     if let Err(error) = store.remove(&trees) {
         log::warn!("cannot remove what earlier jobs left: {}", crate::failure::chain(&error));
@@ -37,5 +38,7 @@ pub(crate) fn run(context: &Context, mapping: Mapping) {
 
 fn entries(directory: &Path, prefix: &str) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter(move |entry| entry.file_name().to_string_lossy().starts_with(prefix)).map(|entry| entry.path())
+    entries
+        .filter(move |entry| entry.file_name().to_string_lossy().starts_with(prefix))
+        .map(|entry| entry.path())
 }

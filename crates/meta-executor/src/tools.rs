@@ -15,8 +15,16 @@ const RUNNER_DIRECTORY: &str = "/run/gitlab-meta-runner/bin";
 
 /// Variables of the node that git and gitlab-runner need to reach GitLab.
 const NETWORK_VARIABLES: [&str; 10] = [
-    "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
-    "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
 ];
 
 /// The pod that runs the helper script `script`.
@@ -38,12 +46,13 @@ pub(crate) fn pod(context: &Context, state: &JobState, script: &Path) -> PodSpec
 
 fn root(context: &Context, state: &JobState) -> HostToolsRoot {
     let paths = &context.paths;
-    let bind = |source: &Path, target: &str| Bind { source: source.to_owned(), target: target.into(), read_only: false };
-    let mut binds = vec![
-        bind(&paths.builds(), "/builds"),
-        bind(&state.cache, "/cache"),
-        bind(&paths.home(), "/root"),
-    ];
+    let bind = |source: &Path, target: &str| Bind {
+        source: source.to_owned(),
+        target: target.into(),
+        read_only: false,
+    };
+    let mut binds =
+        vec![bind(&paths.builds(), "/builds"), bind(&state.cache, "/cache"), bind(&paths.home(), "/root")];
     if let Some(runner) = find_real(context, "gitlab-runner") {
         let target = Path::new(RUNNER_DIRECTORY).join("gitlab-runner");
         binds.push(Bind { source: runner, target, read_only: true });
@@ -76,15 +85,25 @@ fn host_directories(context: &Context) -> Vec<PathBuf> {
 fn hidden(context: &Context) -> Vec<PathBuf> {
     let paths = &context.paths;
     let ours = [&context.data_dir, &paths.builds_dir, &paths.node_dir];
-    context.environment.home.iter().chain(ours).filter(|path| path.as_path() != Path::new("/")).cloned().collect()
+    context
+        .environment
+        .home
+        .iter()
+        .chain(ours)
+        .filter(|path| path.as_path() != Path::new("/"))
+        .cloned()
+        .collect()
 }
 
 fn environment(context: &Context) -> Vec<(String, String)> {
     let node = &context.environment.variables;
     let path = node.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
-    let mut environment =
-        vec![("HOME".to_owned(), "/root".to_owned()), ("PATH".to_owned(), format!("{RUNNER_DIRECTORY}:{path}"))];
-    let passed = NETWORK_VARIABLES.iter().filter_map(|&name| Some((name.to_owned(), node.get(name)?.clone())));
+    let mut environment = vec![
+        ("HOME".to_owned(), "/root".to_owned()),
+        ("PATH".to_owned(), format!("{RUNNER_DIRECTORY}:{path}")),
+    ];
+    let passed =
+        NETWORK_VARIABLES.iter().filter_map(|&name| Some((name.to_owned(), node.get(name)?.clone())));
     environment.extend(passed);
     environment
 }

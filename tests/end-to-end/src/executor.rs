@@ -84,7 +84,8 @@ impl Site {
             "credentials": null,
         });
         merge(&mut payload, extra);
-        fs::write(temporary.join("response.json"), payload.to_string()).expect("the temporary directory is new");
+        fs::write(temporary.join("response.json"), payload.to_string())
+            .expect("the temporary directory is new");
         Job { site: self, temporary, environment: Vec::new() }
     }
 
@@ -104,7 +105,8 @@ impl Drop for Site {
     /// Images have files of subordinate ids, which only a user namespace can remove.
     fn drop(&mut self) {
         let trees = children(self.path());
-        let _ = Command::new("unshare").args(["--map-auto", "--map-root-user", "rm", "-rf"]).args(trees).status();
+        let _ =
+            Command::new("unshare").args(["--map-auto", "--map-root-user", "rm", "-rf"]).args(trees).status();
     }
 }
 

@@ -14,8 +14,11 @@ pub(crate) fn effective(
     } else {
         ("GitLab pipeline config", job.iter().map(String::as_str).collect::<Vec<_>>())
     };
-    let effective: Vec<PullPolicy> =
-        wanted.iter().filter_map(|word| PullPolicy::from_word(word)).filter(|policy| allowed.contains(policy)).collect();
+    let effective: Vec<PullPolicy> = wanted
+        .iter()
+        .filter_map(|word| PullPolicy::from_word(word))
+        .filter(|policy| allowed.contains(policy))
+        .collect();
     if effective.is_empty() {
         let allowed = join(allowed);
         let wanted = wanted.join(" ");

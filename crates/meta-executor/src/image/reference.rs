@@ -114,7 +114,9 @@ impl fmt::Display for Reference {
 
 fn split_registry(path: &str) -> (String, String) {
     let (registry, repository) = match path.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first.to_lowercase(), rest),
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+            (first.to_lowercase(), rest)
+        }
         _ => ("docker.io".to_owned(), path),
     };
     let registry = if registry == "index.docker.io" { "docker.io".to_owned() } else { registry };
@@ -151,7 +153,9 @@ fn parse_tag(tag: &str) -> Result<String, ReferenceError> {
 
 fn parse_digest(digest: &str) -> Result<String, ReferenceError> {
     match digest.strip_prefix("sha256:") {
-        Some(hex) if hex.len() == 64 && hex.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)) => {
+        Some(hex)
+            if hex.len() == 64 && hex.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c)) =>
+        {
             Ok(digest.to_owned())
         }
         _ => Err(ReferenceError::Digest(digest.to_owned())),

@@ -71,7 +71,9 @@ impl RegistryError {
             Self::Denied(_) => {
                 "check the image's name; for a private image set the CI/CD variable DOCKER_AUTH_CONFIG or use an image of this GitLab's registry"
             }
-            Self::Platform { .. } => "use an image that is built for this machine, or set `image: docker: platform:`",
+            Self::Platform { .. } => {
+                "use an image that is built for this machine, or set `image: docker: platform:`"
+            }
             Self::RateLimited(_) => "wait, or log in to the registry with DOCKER_AUTH_CONFIG",
             Self::Network { .. } => {
                 "the registry is down or not reachable from the compute node; for plain HTTP set `insecure_registries`, for a private CA `registry_ca_file`"
@@ -123,7 +125,11 @@ impl<'a> Repository<'a> {
     pub(crate) fn digest(&self) -> Result<Option<String>, RegistryError> {
         let url = self.url("manifests", self.reference.version());
         let response = self.send("HEAD", &url, MANIFEST_TYPES)?;
-        Ok(response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()).map(str::to_owned))
+        Ok(response
+            .headers()
+            .get("docker-content-digest")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned))
     }
 
     /// The image's manifest for `platform` (`linux/amd64`, `linux/arm/v7`).
@@ -181,7 +187,9 @@ impl<'a> Repository<'a> {
         match response.status() {
             status if status.is_success() => Ok(response),
             StatusCode::NOT_FOUND => Err(RegistryError::NotFound(self.reference.clone())),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(RegistryError::Denied(self.reference.clone())),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(RegistryError::Denied(self.reference.clone()))
+            }
             StatusCode::TOO_MANY_REQUESTS => Err(RegistryError::RateLimited(self.reference.registry.clone())),
             status => {
                 let body = response.body_mut().with_config().limit(500).read_to_string().unwrap_or_default();
@@ -296,7 +304,9 @@ fn agent(ca: Option<&str>) -> Result<Agent, RegistryError> {
     if let Some(pem) = ca {
         let mut certificates: Vec<Certificate<'static>> = Vec::new();
         for item in parse_pem(pem.as_bytes()) {
-            if let PemItem::Certificate(certificate) = item.map_err(|source| RegistryError::Ca { source: Box::new(source) })? {
+            if let PemItem::Certificate(certificate) =
+                item.map_err(|source| RegistryError::Ca { source: Box::new(source) })?
+            {
                 certificates.push(certificate);
             }
         }
@@ -337,7 +347,8 @@ mod tests {
 
     #[test]
     fn challenges_are_understood() {
-        let bearer = r#"Bearer realm="https://auth.example.com/token",service="registry",scope="repository:a:pull""#;
+        let bearer =
+            r#"Bearer realm="https://auth.example.com/token",service="registry",scope="repository:a:pull""#;
         assert_eq!(
             Challenge::parse(bearer),
             Some(Challenge::Bearer {

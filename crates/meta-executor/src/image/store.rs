@@ -86,12 +86,18 @@ impl Store {
         let directory = self.directory(digest);
         let text = fs::read(directory.join("config.json")).ok()?;
         let config = serde_json::from_slice(&text).ok()?;
-        Some(StoredImage { digest: digest.to_owned(), rootfs: directory.join("rootfs"), config, id: sha256(&text) })
+        Some(StoredImage {
+            digest: digest.to_owned(),
+            rootfs: directory.join("rootfs"),
+            config,
+            id: sha256(&text),
+        })
     }
 
     /// What `name` meant for `platform` when it was last asked for.
     pub(crate) fn record(&self, name: &Reference, platform: &str) -> Option<NameRecord> {
-        let record: NameRecord = serde_json::from_str(&read_private(&self.name_file(name, platform)).ok()?).ok()?;
+        let record: NameRecord =
+            serde_json::from_str(&read_private(&self.name_file(name, platform)).ok()?).ok()?;
         (record.name == name.to_string() && record.platform == platform).then_some(record)
     }
 
@@ -112,16 +118,19 @@ impl Store {
         make_private_dir(&self.images).map_err(StoreError::Prepare)?;
         make_private_dir(&self.temporary).map_err(StoreError::Prepare)?;
         let directory = self.directory(digest);
-        let lease = Lease::acquire(&directory.with_extension("lease"), PULL_WAIT).map_err(StoreError::Lease)?;
+        let lease =
+            Lease::acquire(&directory.with_extension("lease"), PULL_WAIT).map_err(StoreError::Lease)?;
         if let Some(image) = self.get(digest) {
             return Ok(image);
         }
         let partial = directory.with_extension("partial");
-        self.remove(&[&partial])?;
+        // An entry that `get` does not take is broken; a partial one is what a killed puller left.
+        self.remove(&[&partial, &directory])?;
         let rootfs = partial.join("rootfs");
         fs::create_dir_all(&rootfs).map_err(io_error("make", &rootfs))?;
         let config = read_all(repository.blob(manifest.config())?, manifest.config())?;
-        serde_json::from_slice::<ImageConfiguration>(&config).map_err(|source| StoreError::Config { source })?;
+        serde_json::from_slice::<ImageConfiguration>(&config)
+            .map_err(|source| StoreError::Config { source })?;
         let layers = self.download(manifest, repository)?;
         self.unpack(&layers, &rootfs)?;
         // Last: its presence says that the rest is complete.
@@ -134,7 +143,10 @@ impl Store {
 
     /// Removes trees of any owner: files of subordinate ids can only be removed where the ids are mapped.
     pub(crate) fn remove(&self, trees: &[&Path]) -> Result<(), StoreError> {
-        let args = trees.iter().filter(|tree| tree.symlink_metadata().is_ok()).map(|tree| tree.display().to_string());
+        let args = trees
+            .iter()
+            .filter(|tree| tree.symlink_metadata().is_ok())
+            .map(|tree| tree.display().to_string());
         let args: Vec<String> = ["remove".to_owned()].into_iter().chain(args).collect();
         if args.len() == 1 { Ok(()) } else { in_pod(args, self.mapping) }
     }

@@ -57,8 +57,11 @@ fn unpack_layer(file: File, number: usize) -> Result<(), UnpackError> {
         let mut entry = entry.map_err(reading)?;
         let path = entry.path().map_err(reading)?.into_owned();
         let target = absolute(&path);
-        unpack_entry(&mut entry, &target, &mut directories)
-            .map_err(|source| UnpackError::Entry { path: target, number, source })?;
+        unpack_entry(&mut entry, &target, &mut directories).map_err(|source| UnpackError::Entry {
+            path: target,
+            number,
+            source,
+        })?;
     }
     for (path, mode) in directories.into_iter().rev() {
         // A later entry of the same layer may have replaced it.

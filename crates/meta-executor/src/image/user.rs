@@ -59,7 +59,11 @@ mod tests {
         let group = "root:x:0:\nvideo:x:44:app\n";
         let check = |user: &str, expected: Option<(u32, u32, &str)>| {
             let found = resolve_in(user, passwd, group);
-            assert_eq!(found.as_ref().map(|user| (user.uid, user.gid, user.home.as_str())), expected, "{user}");
+            assert_eq!(
+                found.as_ref().map(|user| (user.uid, user.gid, user.home.as_str())),
+                expected,
+                "{user}"
+            );
         };
         check("", Some((0, 0, "/root")));
         check("app", Some((1234, 1234, "/home/app")));

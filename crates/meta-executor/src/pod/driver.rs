@@ -59,13 +59,18 @@ struct Pod {
     reports: BufReader<File>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the pod inherits two pipes and nothing else, which CommandLine cannot say")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the pod inherits two pipes and nothing else, which CommandLine cannot say"
+)]
 fn start() -> Result<Pod, PodError> {
     let (control_read, control_write) = pipe()?;
     let (report_read, report_write) = pipe()?;
     for inherited in [&control_read, &report_write] {
-        fcntl_setfd(inherited, FdFlags::empty())
-            .map_err(|source| PodError::Namespace { action: "pass a pipe to the pod", source: source.into() })?;
+        fcntl_setfd(inherited, FdFlags::empty()).map_err(|source| PodError::Namespace {
+            action: "pass a pipe to the pod",
+            source: source.into(),
+        })?;
     }
     let child = Command::new("/proc/self/exe")
         .arg("pod-outer")
@@ -95,7 +100,8 @@ fn block_stop_signals() -> Result<SignalFd, PodError> {
 impl Pod {
     fn send_spec(&mut self, spec: &PodSpec) -> Result<(), PodError> {
         // The first byte is the outer process's go-ahead, the line behind it is the init's.
-        let line = format!("g{}\n", serde_json::to_string(spec).expect("a pod spec has only strings and numbers"));
+        let line =
+            format!("g{}\n", serde_json::to_string(spec).expect("a pod spec has only strings and numbers"));
         self.control
             .write_all(line.as_bytes())
             .map_err(|source| PodError::Namespace { action: "pass the spec to the pod", source })

@@ -41,13 +41,16 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
     let mut control = BufReader::new(File::from(control));
     let spec = read_spec(&mut control)?;
     for private in [control.get_ref().as_fd(), reports.as_fd()] {
-        fcntl(private, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(doing("keep a pipe from the command"))?;
+        fcntl(private, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
+            .map_err(doing("keep a pipe from the command"))?;
     }
     // Opened before the root changes: it lies in gitlab-runner's own directory.
     let stdin = match &spec.command.stdin {
-        Some(path) => Stdio::from(
-            File::open(path).map_err(|source| PodError::Io { action: "read", path: path.clone(), source })?,
-        ),
+        Some(path) => Stdio::from(File::open(path).map_err(|source| PodError::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        })?),
         None => Stdio::null(),
     };
     sethostname(&spec.hostname).map_err(doing("set the host name"))?;
@@ -84,7 +87,10 @@ fn duplicate_at(fd: &OwnedFd, wanted: i32) -> Result<OwnedFd, PodError> {
     Ok(copy)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the command starts with an open file as stdin, which CommandLine cannot say")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command starts with an open file as stdin, which CommandLine cannot say"
+)]
 fn spawn(command: &PodCommand, stdin: Stdio) -> Result<Child, PodError> {
     Command::new(&command.program)
         .args(&command.args)
@@ -104,7 +110,9 @@ fn supervise(mut child: Child, mut control: BufReader<File>) -> Result<i32, PodE
         .map_err(|source| PodError::Namespace { action: "watch the command", source: source.into() })?;
     let mut deadline: Option<Instant> = None;
     loop {
-        if let Some(status) = child.try_wait().map_err(|source| PodError::Namespace { action: "wait", source })? {
+        if let Some(status) =
+            child.try_wait().map_err(|source| PodError::Namespace { action: "wait", source })?
+        {
             return Ok(code_of(status));
         }
         reap_orphans(pid.as_raw_pid());

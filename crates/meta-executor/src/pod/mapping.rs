@@ -59,7 +59,10 @@ fn new_map(program: &'static str, pid: u32, own: u32, range: IdRange) -> Result<
     Err(PodError::Map { program, stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
 }
 
-#[expect(clippy::disallowed_methods, reason = "a file of /proc takes one write; it cannot be replaced by rename")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file of /proc takes one write; it cannot be replaced by rename"
+)]
 fn write_map(path: &Path, text: &str) -> Result<(), PodError> {
     fs::write(path, text).map_err(|source| PodError::Io { action: "write", path: path.to_owned(), source })
 }

@@ -18,7 +18,8 @@ pub(super) fn make_private() -> Result<(), PodError> {
 /// A tmpfs on `target` with mount options such as `mode=0755,size=64m`.
 pub(super) fn tmpfs(target: &Path, options: &str) -> Result<(), PodError> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options)).map_err(on_path("mount a tmpfs on", target))
+    mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options))
+        .map_err(on_path("mount a tmpfs on", target))
 }
 
 /// The proc file system of this PID namespace.
@@ -69,12 +70,11 @@ pub(super) fn make_file(path: &Path) -> Result<(), PodError> {
     if let Some(parent) = path.parent() {
         make_directory(parent)?;
     }
-    fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map(drop)
-        .map_err(|source| PodError::Io { action: "make", path: path.to_owned(), source })
+    fs::OpenOptions::new().create(true).append(true).open(path).map(drop).map_err(|source| PodError::Io {
+        action: "make",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// `path`, which is absolute, below `root`.

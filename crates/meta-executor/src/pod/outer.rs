@@ -22,7 +22,10 @@ pub(crate) fn main(control: OwnedFd, reports: OwnedFd) -> ExitCode {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the init inherits two pipes and nothing else, which CommandLine cannot say")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the init inherits two pipes and nothing else, which CommandLine cannot say"
+)]
 fn enter(control: &OwnedFd, reports: &OwnedFd) -> Result<(), PodError> {
     let namespaces = CloneFlags::CLONE_NEWUSER
         | CloneFlags::CLONE_NEWNS
@@ -36,15 +39,19 @@ fn enter(control: &OwnedFd, reports: &OwnedFd) -> Result<(), PodError> {
     match read(control, &mut go_ahead) {
         Ok(1) => {}
         Ok(_) => return Err(PodError::Silent),
-        Err(source) => return Err(PodError::Namespace { action: "wait for the id maps", source: source.into() }),
+        Err(source) => {
+            return Err(PodError::Namespace { action: "wait for the id maps", source: source.into() });
+        }
     }
     setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0)).map_err(doing("become group 0"))?;
     setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).map_err(doing("become uid 0"))?;
     // Refused where only root is mapped (user_namespaces(7)); then the groups stay, and show as nobody's.
     let _ = setgroups(&[]);
     for inherited in [control, reports] {
-        fcntl_setfd(inherited, FdFlags::empty())
-            .map_err(|source| PodError::Namespace { action: "pass a pipe to the init", source: source.into() })?;
+        fcntl_setfd(inherited, FdFlags::empty()).map_err(|source| PodError::Namespace {
+            action: "pass a pipe to the init",
+            source: source.into(),
+        })?;
     }
     let status = Command::new("/proc/self/exe")
         .arg("pod-init")

@@ -51,7 +51,9 @@ mod tests {
 
     #[test]
     fn events_survive_the_pipe() {
-        for event in [Event::Unshared, Event::Started, Event::Exited(137), Event::Failed("no overlay: x".to_owned())] {
+        for event in
+            [Event::Unshared, Event::Started, Event::Exited(137), Event::Failed("no overlay: x".to_owned())]
+        {
             assert_eq!(Event::parse(event.line().trim_end()), Some(event));
         }
         assert_eq!(Event::parse("exited soon"), None);

@@ -49,7 +49,9 @@ fn show_host_directory(new: &Path, directory: &Path) -> Result<(), PodError> {
     let target = mounts::below(new, directory);
     // On merged-/usr systems /bin and its like are links; a link is copied as a link.
     match fs::read_link(directory) {
-        Ok(link) => symlink(&link, &target).map_err(|source| PodError::Io { action: "link", path: target, source }),
+        Ok(link) => {
+            symlink(&link, &target).map_err(|source| PodError::Io { action: "link", path: target, source })
+        }
         Err(_) if directory.is_dir() => {
             mounts::make_directory(&target)?;
             mounts::bind(directory, &target)
@@ -80,8 +82,7 @@ fn make_devices(new: &Path) -> Result<(), PodError> {
     let shm = new.join("dev/shm");
     mounts::make_directory(&shm)?;
     mounts::tmpfs(&shm, "mode=1777")?;
-    for (link, target) in
-        [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
+    for (link, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
     {
         let path = new.join("dev").join(link);
         symlink(target, &path).map_err(|source| PodError::Io { action: "link", path, source })?;

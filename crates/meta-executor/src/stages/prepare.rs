@@ -34,7 +34,8 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     let prepared = prepared_image(job, image)?;
     let cache = cache_directory(context, job);
     make_directories(context, &cache)?;
-    let short_token = job.predefined("CI_RUNNER_SHORT_TOKEN").or_else(|| short_token(context)).unwrap_or("none");
+    let short_token =
+        job.predefined("CI_RUNNER_SHORT_TOKEN").or_else(|| short_token(context)).unwrap_or("none");
     let state = JobState {
         owner: Owner { pid: getppid().as_raw(), started: owner::start_time(getppid().as_raw()).unwrap_or(0) },
         hostname: hostname::of_job(short_token, job.job_info.project_id),
@@ -89,7 +90,8 @@ fn prepared_image(job: &Job, image: StoredImage) -> Result<PreparedImage, StageF
         "" => config.and_then(|config| config.user().clone()).unwrap_or_default(),
         user => user.to_owned(),
     };
-    let working_dir = config.and_then(|config| config.working_dir().clone()).filter(|dir| dir.starts_with('/'));
+    let working_dir =
+        config.and_then(|config| config.working_dir().clone()).filter(|dir| dir.starts_with('/'));
     Ok(PreparedImage {
         entrypoint,
         env: config.and_then(|config| config.env().clone()).unwrap_or_default(),
@@ -142,13 +144,20 @@ fn make(directory: &Path, mode: u32) -> Result<(), StageFailure> {
 }
 
 /// `/etc/hosts` and `/etc/hostname` of the job.
-#[expect(clippy::disallowed_methods, reason = "new files in the job's own new directory, readable for the job's users")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "new files in the job's own new directory, readable for the job's users"
+)]
 fn write_host_files(context: &Context, hostname: &str) -> Result<(), StageFailure> {
-    let hosts = format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {hostname}\n");
+    let hosts =
+        format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {hostname}\n");
     for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n"))] {
         let path = context.paths.job.join(name);
         fs::write(&path, text).map_err(|error| {
-            StageFailure::system_with_hint(format!("cannot write `{}`: {error}", path.display()), "retry the job")
+            StageFailure::system_with_hint(
+                format!("cannot write `{}`: {error}", path.display()),
+                "retry the job",
+            )
         })?;
     }
     Ok(())

@@ -31,7 +31,10 @@ pub(crate) fn run(context: &Context, script: &Path, stage: &str) -> Result<(), S
 
 fn judge(place: Place, outcome: Outcome, context: &Context) -> Result<(), StageFailure> {
     if outcome.stopped {
-        return Err(StageFailure::system_with_hint("the job was stopped", "this is a cancel, a timeout or the end of the allocation"));
+        return Err(StageFailure::system_with_hint(
+            "the job was stopped",
+            "this is a cancel, a timeout or the end of the allocation",
+        ));
     }
     // Before its first process reports, Apptainer's own failure and an entrypoint's look alike but for this code.
     if place == Place::Image && !outcome.started && outcome.code == APPTAINER_FATAL {

@@ -31,7 +31,9 @@ fn site(level: &str) -> Site {
 
 /// A script with a child that ignores SIGTERM in a session of its own; `seconds` makes its processes findable.
 fn stubborn(seconds: u32) -> String {
-    format!("trap 'echo term > /builds/got; exit 7' TERM\n(setsid sh -c 'trap \"\" TERM; sleep {seconds}' &)\nsleep {seconds} & wait\n")
+    format!(
+        "trap 'echo term > /builds/got; exit 7' TERM\n(setsid sh -c 'trap \"\" TERM; sleep {seconds}' &)\nsleep {seconds} & wait\n"
+    )
 }
 
 fn terminate(level: &str) {
@@ -106,7 +108,12 @@ fn sweep(level: &str) {
     let dead = site.job(&image("debian:sid"), json!({})).prepared();
     dead.run("build_script", "mkdir /builds/x; chmod 000 /builds/x").success();
     // As if gitlab-runner had died: the process that prepared the job has another start time.
-    let state = site.jobs_left().into_iter().map(|job| job.join("job.json")).find(|file| file.exists()).expect("a job");
+    let state = site
+        .jobs_left()
+        .into_iter()
+        .map(|job| job.join("job.json"))
+        .find(|file| file.exists())
+        .expect("a job");
     let text = fs::read_to_string(&state).expect("the state is ours");
     let mut value: serde_json::Value = serde_json::from_str(&text).expect("the state is JSON");
     value["owner"]["started"] = json!(1);

@@ -28,7 +28,9 @@ const EVERY_POLICY: &str = r#"allowed_pull_policies = ["always", "if-not-present
 
 fn two_names_with_one_tag() {
     let site = Site::new("");
-    let shell_of = |name: &str| site.job(&image(name), json!({})).prepared().run("build_script", "cat /etc/os-release").log;
+    let shell_of = |name: &str| {
+        site.job(&image(name), json!({})).prepared().run("build_script", "cat /etc/os-release").log
+    };
     assert!(shell_of("ubuntu:22.04").contains("debian"), "the Debian image goes by this name here");
     assert!(!shell_of("evil/tool:22.04").contains("debian"), "the busybox image has no os-release");
 }
@@ -39,10 +41,16 @@ fn the_log() {
     let lines: Vec<&str> = log.lines().collect();
     assert!(lines[0].starts_with("Using Apptainer 1.") && lines[0].ends_with("network: host"), "{log}");
     assert_eq!(lines[1], "on bed");
-    assert_eq!(lines[2], "Using effective pull policy of [always] for container 127.0.0.1:5000/busybox:latest");
+    assert_eq!(
+        lines[2],
+        "Using effective pull policy of [always] for container 127.0.0.1:5000/busybox:latest"
+    );
     assert_eq!(lines[3], "Pulling docker image 127.0.0.1:5000/busybox:latest ...");
     assert!(lines[4].starts_with("Using docker image sha256:"), "{log}");
-    assert!(lines[4].contains("for 127.0.0.1:5000/busybox:latest with digest 127.0.0.1:5000/busybox@sha256:"), "{log}");
+    assert!(
+        lines[4].contains("for 127.0.0.1:5000/busybox:latest with digest 127.0.0.1:5000/busybox@sha256:"),
+        "{log}"
+    );
     assert_eq!(lines.len(), 5, "{log}");
 }
 
@@ -51,7 +59,10 @@ fn default_image() {
     let with_default = Site::new(&format!("image = \"{name}\""));
     assert!(with_default.job("", json!({})).prepare().success().contains("Using default image"));
     let without = Site::new("");
-    without.job("", json!({})).prepare().failed(BUILD_FAILURE, "ERROR: this job names no image and the runner has no default");
+    without
+        .job("", json!({}))
+        .prepare()
+        .failed(BUILD_FAILURE, "ERROR: this job names no image and the runner has no default");
 }
 
 fn allowed_images() {
@@ -66,10 +77,13 @@ fn what_can_never_work() {
     let site = Site::new("");
     let prepare = |name: &str| site.job(name, json!({})).prepare();
     prepare(&image("nothere:1")).failed(BUILD_FAILURE, "manifest unknown");
-    prepare("Bad Name").failed(BUILD_FAILURE, "invalid reference format: repository name (Bad Name) must be lowercase");
+    prepare("Bad Name")
+        .failed(BUILD_FAILURE, "invalid reference format: repository name (Bad Name) must be lowercase");
     prepare(&image("noshell:latest")).failed(BUILD_FAILURE, "has no shell");
     let user = json!({ "image": { "executor_opts": { "docker": { "user": "nosuchuser" } } } });
-    site.job(&image("busybox:latest"), user).prepare().failed(BUILD_FAILURE, "the image has no user `nosuchuser`");
+    site.job(&image("busybox:latest"), user)
+        .prepare()
+        .failed(BUILD_FAILURE, "the image has no user `nosuchuser`");
 }
 
 fn registry_down() {
@@ -81,11 +95,15 @@ fn registry_down() {
 
 fn pull_policies() {
     let site = Site::new(&format!("pull_policy = \"if-not-present\"\n{EVERY_POLICY}"));
-    let with_policy = |policy: &str| site.job(&image("busybox:latest"), json!({ "image": { "pull_policy": [policy] } }));
+    let with_policy =
+        |policy: &str| site.job(&image("busybox:latest"), json!({ "image": { "pull_policy": [policy] } }));
     with_policy("never").prepare().failed(BUILD_FAILURE, "no such image on this node");
     assert!(with_policy("if-not-present").prepare().success().contains("Pulling docker image"));
     let again = with_policy("if-not-present").prepare().success();
-    assert!(again.contains("Using locally found image version due to \"if-not-present\" pull policy"), "{again}");
+    assert!(
+        again.contains("Using locally found image version due to \"if-not-present\" pull policy"),
+        "{again}"
+    );
     assert!(!with_policy("never").prepare().success().contains("Pulling"));
     let strict = Site::new("");
     strict

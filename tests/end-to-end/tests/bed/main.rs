@@ -1,6 +1,9 @@
 //! The suites that need the bed: real Slurm, real Apptainer, a real registry. `cargo xtask test` runs them there.
 
-#![expect(clippy::disallowed_methods, reason = "tests are at the edge: they start programs and read their surroundings")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests are at the edge: they start programs and read their surroundings"
+)]
 
 mod endings;
 mod images;
