@@ -1,0 +1,111 @@
+//! Jobs that wait or run.
+
+use serde::Deserialize;
+
+use crate::ApiError;
+use crate::client::Client;
+
+/// A job of the list. GitLab tells neither image nor variables nor whether its ref is protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub id: u64,
+    pub name: String,
+    pub project_id: u64,
+    pub pipeline_id: u64,
+    pub status: JobStatus,
+    pub tags: Vec<String>,
+    /// Branch, tag or `refs/merge-requests/N/head`.
+    pub git_ref: String,
+    /// Whether `git_ref` is a tag.
+    pub is_tag: bool,
+    /// ISO 8601. When the job was made, which may be long before it became pending.
+    pub created_at: String,
+    /// Whole seconds that the job has been pending, up to now for a pending job.
+    pub queued_s: Option<u64>,
+    /// The runner that GitLab has handed the job to. A job may have one and still be pending for up to two minutes,
+    /// until the runner confirms it.
+    pub runner_id: Option<u64>,
+    pub web_url: String,
+}
+
+/// The two states that a launcher asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobStatus {
+    Pending,
+    Running,
+}
+
+/// Jobs of one project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobList {
+    /// By ascending id, so the oldest come first.
+    pub jobs: Vec<Job>,
+    /// Whether there are more than were asked for.
+    pub more: bool,
+}
+
+#[derive(Deserialize)]
+struct WireJob {
+    id: u64,
+    name: String,
+    status: String,
+    #[serde(default)]
+    tag_list: Vec<String>,
+    #[serde(rename = "ref")]
+    git_ref: String,
+    #[serde(default)]
+    tag: bool,
+    created_at: String,
+    queued_duration: Option<f64>,
+    runner: Option<WireRunner>,
+    pipeline: WirePipeline,
+    #[serde(default)]
+    web_url: String,
+}
+
+#[derive(Deserialize)]
+struct WireRunner {
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct WirePipeline {
+    id: u64,
+    project_id: u64,
+}
+
+impl Client {
+    /// `GET /projects/:id/jobs`: pending and running jobs, at most `limit`. Pages of 100 by keyset, which is cheap for
+    /// GitLab and does not skip jobs when others end meanwhile.
+    pub fn open_jobs(&self, project_id: u64, limit: usize) -> Result<JobList, ApiError> {
+        let path = format!(
+            "/projects/{project_id}/jobs?scope[]=pending&scope[]=running&pagination=keyset&order_by=id&sort=asc"
+        );
+        let (jobs, more) = self.get_list::<WireJob>(&path, "read_api", limit)?;
+        Ok(JobList { jobs: jobs.into_iter().filter_map(Job::from_wire).collect(), more })
+    }
+}
+
+impl Job {
+    /// None if the job has left both states while the list was made.
+    fn from_wire(wire: WireJob) -> Option<Self> {
+        Some(Self {
+            id: wire.id,
+            name: wire.name,
+            project_id: wire.pipeline.project_id,
+            pipeline_id: wire.pipeline.id,
+            status: match wire.status.as_str() {
+                "pending" => JobStatus::Pending,
+                "running" => JobStatus::Running,
+                _ => return None,
+            },
+            tags: wire.tag_list,
+            git_ref: wire.git_ref,
+            is_tag: wire.tag,
+            created_at: wire.created_at,
+            queued_s: wire.queued_duration.map(|seconds| seconds.max(0.0) as u64),
+            runner_id: wire.runner.map(|runner| runner.id),
+            web_url: wire.web_url,
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! Projects and groups: where runners belong and whose jobs are asked for.
+
+use serde::Deserialize;
+
+use crate::ApiError;
+use crate::client::{Client, segment};
+
+/// A project, as far as we care.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    pub id: u64,
+    /// With its groups: `group/project`.
+    pub path: String,
+}
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub id: u64,
+    /// With its parents.
+    pub path: String,
+}
+
+#[derive(Deserialize)]
+struct WireProject {
+    id: u64,
+    path_with_namespace: String,
+}
+
+#[derive(Deserialize)]
+struct WireGroup {
+    id: u64,
+    full_path: String,
+}
+
+impl Client {
+    /// `GET /projects/:id` by path.
+    pub fn project(&self, path: &str) -> Result<Project, ApiError> {
+        let wire: WireProject = self.get(&format!("/projects/{}", segment(path)), "read_api")?;
+        Ok(wire.into())
+    }
+
+    /// `GET /groups/:id` by path.
+    pub fn group(&self, path: &str) -> Result<Group, ApiError> {
+        let wire: WireGroup =
+            self.get(&format!("/groups/{}?with_projects=false", segment(path)), "read_api")?;
+        Ok(Group { id: wire.id, path: wire.full_path })
+    }
+
+    /// `GET /groups/:id/projects`: the projects of a group and of its subgroups that are not archived, since a group's
+    /// runner serves all of them.
+    pub fn group_projects(&self, group_id: u64) -> Result<Vec<Project>, ApiError> {
+        let path = format!(
+            "/groups/{group_id}/projects?include_subgroups=true&with_shared=false&archived=false&simple=true&order_by=id&sort=asc"
+        );
+        let (projects, _) = self.get_list::<WireProject>(&path, "read_api", usize::MAX)?;
+        Ok(projects.into_iter().map(Project::from).collect())
+    }
+}
+
+impl From<WireProject> for Project {
+    fn from(wire: WireProject) -> Self {
+        Self { id: wire.id, path: wire.path_with_namespace }
+    }
+}
