@@ -1,57 +1,42 @@
-//! Writes the cluster's configuration and the user `ci` into the root.
+//! Writes the cluster's configuration and its users into the root.
 
-use super::place;
+use super::{accounts, place};
 use crate::failure::{During, Result};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// The ordinary user of the bed; uid and gid are the same number.
-pub(super) const USER: &str = "ci";
-pub(super) const USER_ID: u32 = 1000;
-
 /// Name of the only node; also the host name.
 pub(super) const NODE: &str = "node1";
 
 const FILES: &[(&str, &str)] = &[
-    ("etc/slurm/slurm.conf", include_str!("files/slurm.conf")),
-    ("etc/slurm/cgroup.conf", include_str!("files/cgroup.conf")),
-    ("etc/docker/registry/config.yml", include_str!("files/registry.yml")),
-    ("etc/containers/registries.conf", include_str!("files/registries.conf")),
-    ("etc/containers/containers.conf", include_str!("files/containers.conf")),
-    ("etc/profile.d/bed.sh", include_str!("files/profile.sh")),
-    ("etc/hosts", include_str!("files/hosts")),
-    ("etc/hostname", "node1\n"),
-    ("etc/resolv.conf", "# the bed has no network beyond lo\n"),
-];
-
-/// Lines that the user needs, by file.
-const USER_LINES: &[(&str, &str)] = &[
-    ("etc/passwd", "ci:x:1000:1000:CI user:/home/ci:/bin/bash"),
-    ("etc/group", "ci:x:1000:"),
-    ("etc/shadow", "ci:*:20000:0:99999:7:::"),
-    ("etc/subuid", "ci:100000:65536"),
-    ("etc/subgid", "ci:100000:65536"),
+    ("/etc/slurm/slurm.conf", include_str!("files/slurm.conf")),
+    ("/etc/slurm/cgroup.conf", include_str!("files/cgroup.conf")),
+    ("/etc/docker/registry/config.yml", include_str!("files/registry.yml")),
+    ("/etc/containers/registries.conf", include_str!("files/registries.conf")),
+    ("/etc/containers/containers.conf", include_str!("files/containers.conf")),
+    ("/etc/profile.d/bed.sh", include_str!("files/profile.sh")),
+    ("/etc/hosts", include_str!("files/hosts")),
+    ("/etc/hostname", "node1\n"),
+    ("/etc/resolv.conf", "# the bed has no network beyond lo\n"),
 ];
 
 /// Brings all files of the root to the state of today; safe to repeat.
 pub(super) fn write() -> Result<()> {
     for (path, text) in FILES {
-        write_file(&place::root().join(path), text)?;
+        write_file(&in_root(path), text)?;
     }
-    for (path, line) in USER_LINES {
-        set_user_line(&place::root().join(path), line)?;
-    }
-    for (path, mode) in [("home/ci", 0o700), ("scratch", 0o1777)] {
-        let path = place::root().join(path);
-        make_folder(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode))
-            .during(|| during("set the mode of", &path))?;
-        if mode == 0o700 {
-            chown(&path, Some(USER_ID), Some(USER_ID)).during(|| during("give away", &path))?;
+    for account in accounts::ADDED {
+        for (file, line) in account.lines() {
+            set_account_line(&in_root(file), &line)?;
         }
+        let home = in_root(account.home);
+        make_folder(&home)?;
+        set_mode(&home, 0o700)?;
+        chown(&home, Some(account.id), Some(account.id)).during(|| during("give away", &home))?;
     }
-    Ok(())
+    make_folder(&in_root("/scratch"))?;
+    set_mode(&in_root("/scratch"), 0o1777)
 }
 
 /// Writes a file of the root, with the folders above it.
@@ -69,31 +54,16 @@ pub(super) fn in_root(path: &str) -> PathBuf {
     place::root().join(path.trim_start_matches('/'))
 }
 
-fn set_user_line(path: &Path, line: &str) -> Result<()> {
+fn set_account_line(path: &Path, line: &str) -> Result<()> {
     let text = fs::read_to_string(path).unwrap_or_default();
     // Written over, not replaced: the file keeps its mode and owner.
-    fs::write(path, with_user_line(&text, line)).during(|| during("write", path))
+    fs::write(path, accounts::with_line(&text, line)).during(|| during("write", path))
 }
 
-/// The text with exactly this line for its user.
-fn with_user_line(text: &str, line: &str) -> String {
-    let name = line.split(':').next().unwrap_or(line);
-    let others = text.lines().filter(|other| other.split(':').next() != Some(name));
-    others.chain([line]).map(|line| format!("{line}\n")).collect()
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).during(|| during("set the mode of", path))
 }
 
 fn during(what: &str, path: &Path) -> String {
     format!("{what} `{}`", path.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::with_user_line;
-
-    #[test]
-    fn a_user_has_one_line() {
-        let once = with_user_line("root:x:0\ncity:x:7\n", "ci:x:1000");
-        assert_eq!(once, "root:x:0\ncity:x:7\nci:x:1000\n");
-        assert_eq!(with_user_line(&once, "ci:y:1000"), "root:x:0\ncity:x:7\nci:y:1000\n");
-    }
 }

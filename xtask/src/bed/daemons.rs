@@ -1,6 +1,6 @@
 //! What runs in the bed: started in order, reaped by PID 1.
 
-use super::configure::USER_ID;
+use super::accounts;
 use crate::failure::{During, Failure, Result};
 use crate::process;
 use nix::errno::Errno;
@@ -50,7 +50,10 @@ pub(super) fn run() -> Result<ExitCode> {
     folder("/run/slurm/d", "root", 0o755)?;
     folder("/run/lock", "root", 0o1777)?;
     folder("/run/user", "root", 0o755)?;
-    own_folder(&format!("/run/user/{USER_ID}"), Uid::from_raw(USER_ID), Gid::from_raw(USER_ID), 0o700)?;
+    for account in accounts::ADDED {
+        let (user, group) = (Uid::from_raw(account.id), Gid::from_raw(account.id));
+        own_folder(&format!("/run/user/{}", account.id), user, group, 0o700)?;
+    }
     for daemon in DAEMONS {
         start(daemon)?;
         if daemon.user == "munge" {

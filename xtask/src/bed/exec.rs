@@ -1,9 +1,10 @@
 //! `bed exec`: runs a command on the login node.
 
-use super::{configure, daemons, enter, state, supervise};
+use super::accounts::{self, Account};
+use super::{daemons, enter, state, supervise};
 use crate::failure::{During, Failure, Result};
 use clap::Args;
-use nix::unistd::{Gid, Uid, initgroups, setgid, setuid};
+use nix::unistd::{Uid, User, initgroups, setgid, setuid};
 use std::ffi::CString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -14,6 +15,9 @@ pub(crate) struct Arguments {
     /// As root; else as the ordinary user `ci`.
     #[arg(long)]
     root: bool,
+    /// As the user `plain`, who has no range of subordinate ids.
+    #[arg(long, conflicts_with = "root")]
+    plain: bool,
     /// The working folder inside the bed; by default the user's home.
     #[arg(long, value_name = "DIR")]
     cwd: Option<PathBuf>,
@@ -29,18 +33,28 @@ pub(crate) struct Arguments {
 #[derive(Args, Debug)]
 pub(crate) struct Inside {
     #[arg(long)]
-    root: bool,
+    user: String,
     #[arg(long)]
     cwd: PathBuf,
     #[arg(trailing_var_arg = true, required = true)]
     command: Vec<String>,
 }
 
+impl Arguments {
+    fn account(&self) -> Account {
+        match (self.root, self.plain) {
+            (true, _) => accounts::ROOT,
+            (_, true) => accounts::PLAIN,
+            _ => accounts::CI,
+        }
+    }
+}
+
 impl Inside {
     /// This program with one of its hidden tasks. The path means this very file, also where the bed has none of it.
     fn next(&self, task: &str) -> Command {
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("xtask").args(["bed", task]).args(self.root.then_some("--root"));
+        command.arg0("xtask").args(["bed", task, "--user", &self.user]);
         command.arg("--cwd").arg(&self.cwd).arg("--").args(&self.command);
         command
     }
@@ -48,12 +62,17 @@ impl Inside {
 
 /// The process on the host: enters the namespaces and starts [`supervise`] there.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if !Uid::effective().is_root() {
+        return Err(Failure::new("only root can enter the bed")
+            .with_hint("inside, the command runs as `ci` all the same"));
+    }
     let holder = state::require()?;
-    let variables = environment(arguments, std::env::var("TERM").ok())?;
+    let account = arguments.account();
+    let variables = environment(&account, &arguments.env, std::env::var("TERM").ok())?;
     let login_shell = || vec!["bash".to_owned(), "--login".to_owned()];
     let inside = Inside {
-        root: arguments.root,
-        cwd: arguments.cwd.clone().unwrap_or_else(|| home(arguments.root).into()),
+        user: account.name.to_owned(),
+        cwd: arguments.cwd.clone().unwrap_or_else(|| account.home.into()),
         command: if arguments.command.is_empty() { login_shell() } else { arguments.command.clone() },
     };
     let signals = supervise::block_signals()?;
@@ -74,9 +93,7 @@ pub(crate) fn supervise(inside: &Inside) -> Result<ExitCode> {
 
 /// The last one: takes signals again, becomes the user and then the command.
 pub(crate) fn become_command(inside: &Inside) -> Result<ExitCode> {
-    if !inside.root {
-        become_user()?;
-    }
+    become_user(&inside.user)?;
     std::env::set_current_dir(&inside.cwd).during(|| format!("enter `{}`", inside.cwd.display()))?;
     supervise::unblock_signals()?;
     let error = Command::new(&inside.command[0]).args(&inside.command[1..]).exec();
@@ -85,38 +102,37 @@ pub(crate) fn become_command(inside: &Inside) -> Result<ExitCode> {
     Ok(ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }))
 }
 
-fn become_user() -> Result<()> {
-    let name = CString::new(configure::USER).during(|| "name the user".to_owned())?;
-    let (user, group) = (Uid::from_raw(configure::USER_ID), Gid::from_raw(configure::USER_ID));
-    initgroups(&name, group).during(|| "set the groups".to_owned())?;
-    setgid(group).during(|| "set the group".to_owned())?;
-    setuid(user).during(|| "become the user".to_owned())
-}
-
-fn home(root: bool) -> &'static str {
-    if root { "/root" } else { "/home/ci" }
+fn become_user(name: &str) -> Result<()> {
+    let user = User::from_name(name).during(|| format!("look up the user `{name}`"))?.ok_or_else(|| {
+        Failure::new(format!("the bed has no user `{name}`")).with_hint("`bed down`, then `bed up`")
+    })?;
+    let name = CString::new(name).during(|| "name the user".to_owned())?;
+    initgroups(&name, user.gid).during(|| "set the groups".to_owned())?;
+    setgid(user.gid).during(|| "set the group".to_owned())?;
+    setuid(user.uid).during(|| "become the user".to_owned())
 }
 
 /// The whole environment of the command: nothing of the host's but the kind of terminal.
-fn environment(arguments: &Arguments, terminal: Option<String>) -> Result<Vec<(String, String)>> {
-    let user = if arguments.root { "root" } else { configure::USER };
-    let id = if arguments.root { 0 } else { configure::USER_ID };
+fn environment(
+    account: &Account,
+    added: &[String],
+    terminal: Option<String>,
+) -> Result<Vec<(String, String)>> {
     let mut variables: Vec<(String, String)> = [
         ("PATH", format!("/opt/target/debug:{}", daemons::PATH)),
-        ("HOME", home(arguments.root).to_owned()),
-        ("USER", user.to_owned()),
-        ("LOGNAME", user.to_owned()),
+        ("HOME", account.home.to_owned()),
+        ("USER", account.name.to_owned()),
+        ("LOGNAME", account.name.to_owned()),
         ("SHELL", "/bin/bash".to_owned()),
         ("LANG", "C.UTF-8".to_owned()),
     ]
-    .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
-    .collect();
-    if id != 0 {
-        variables.push(("XDG_RUNTIME_DIR".to_owned(), format!("/run/user/{id}")));
+    .into();
+    if *account != accounts::ROOT {
+        variables.push(("XDG_RUNTIME_DIR".to_owned(), format!("/run/user/{}", account.id)));
     }
     variables.extend(terminal.map(|terminal| ("TERM".to_owned(), terminal)));
-    for pair in &arguments.env {
+    for pair in added {
         let (name, value) = pair.split_once('=').ok_or_else(|| {
             Failure::new(format!("`--env {pair}` has no `=`")).with_hint("write --env NAME=VALUE")
         })?;
@@ -127,35 +143,30 @@ fn environment(arguments: &Arguments, terminal: Option<String>) -> Result<Vec<(S
 
 #[cfg(test)]
 mod tests {
-    use super::{Arguments, environment};
+    use super::{Account, accounts, environment};
 
-    fn arguments(root: bool, env: &[&str]) -> Arguments {
-        let env = env.iter().map(|&pair| pair.to_owned()).collect();
-        Arguments { root, cwd: None, env, command: Vec::new() }
-    }
-
-    fn value(variables: &[(String, String)], name: &str) -> Option<String> {
-        variables.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+    fn check(account: &Account, name: &str, expected: Option<&str>) {
+        let variables = environment(account, &["A=b=c".to_owned()], Some("dumb".to_owned())).unwrap();
+        let value = variables.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
+        assert_eq!(value, expected, "{name} of {}", account.name);
     }
 
     #[test]
-    fn the_user_has_an_own_environment() {
-        let variables = environment(&arguments(false, &["A=b=c"]), None).unwrap();
-        assert_eq!(value(&variables, "HOME").as_deref(), Some("/home/ci"));
-        assert_eq!(value(&variables, "XDG_RUNTIME_DIR").as_deref(), Some("/run/user/1000"));
-        assert_eq!(value(&variables, "A").as_deref(), Some("b=c"));
-        assert_eq!(value(&variables, "TERM"), None);
+    fn each_user_has_an_own_environment() {
+        check(&accounts::CI, "HOME", Some("/home/ci"));
+        check(&accounts::CI, "XDG_RUNTIME_DIR", Some("/run/user/1000"));
+        check(&accounts::PLAIN, "USER", Some("plain"));
+        check(&accounts::ROOT, "XDG_RUNTIME_DIR", None);
+        check(&accounts::ROOT, "TERM", Some("dumb"));
     }
 
     #[test]
-    fn root_has_no_runtime_folder() {
-        let variables = environment(&arguments(true, &[]), Some("dumb".to_owned())).unwrap();
-        assert_eq!(value(&variables, "XDG_RUNTIME_DIR"), None);
-        assert_eq!(value(&variables, "TERM").as_deref(), Some("dumb"));
+    fn added_variables_are_split_at_the_first_equals_sign() {
+        check(&accounts::CI, "A", Some("b=c"));
     }
 
     #[test]
     fn a_variable_without_value_is_refused() {
-        assert!(environment(&arguments(false, &["A"]), None).is_err());
+        assert!(environment(&accounts::CI, &["A".to_owned()], None).is_err());
     }
 }

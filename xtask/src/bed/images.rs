@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// As programs of the bed see it.
-const REGISTRY: &str = "127.0.0.1:5000";
+pub(super) const REGISTRY: &str = "127.0.0.1:5000";
 
 struct Image {
     name: &'static str,
@@ -63,13 +63,15 @@ pub(super) fn ensure(progress: &Progress) -> Result<()> {
     for (name, twin) in TWINS {
         push(name, twin)?;
     }
-    // The registry has them; podman's copies are only weight.
-    up::inside(&["podman", "rmi", "--all", "--force"])?;
+    // The registry has them; these copies are only weight.
+    podman(&["rmi", "--all", "--force"])?;
+    fs::remove_file(configure::in_root(FOLDER).join("debian.tar"))
+        .during(|| "remove `debian.tar`".to_owned())?;
     configure::write_file(&stamp_file, &stamp())
 }
 
 /// Names of all images with their tags, as a job would write them after the registry.
-fn names() -> impl Iterator<Item = String> {
+pub(super) fn names() -> impl Iterator<Item = String> {
     let made = IMAGES.iter().map(|image| format!("{}:{}", image.name, image.tag));
     made.chain(TWINS.iter().map(|&(_, twin)| twin.to_owned()))
 }
@@ -114,17 +116,25 @@ fn debian(progress: &Progress) -> Result<PathBuf> {
 }
 
 /// The chroot isolation needs no cgroups and no network, but can't raise the limits that podman asks for.
-const BUILD: &str = "podman build --isolation=chroot --ulimit=nofile=1024:1024 --ulimit=nproc=1024:1024 --pull=never";
+const BUILD: &str =
+    "build --isolation=chroot --ulimit=nofile=1024:1024 --ulimit=nproc=1024:1024 --pull=never";
 
 fn make(image: &Image) -> Result<()> {
     let (name, file) = (local(image.name), format!("{FOLDER}/{}.Containerfile", image.name));
-    let mut command: Vec<&str> = BUILD.split(' ').collect();
-    command.extend(["--tag", &name, "--file", &file, FOLDER]);
-    up::inside(&command).map(drop)
+    let mut arguments: Vec<&str> = BUILD.split(' ').collect();
+    arguments.extend(["--tag", &name, "--file", &file, FOLDER]);
+    podman(&arguments)
 }
 
 fn push(name: &str, to: &str) -> Result<()> {
-    up::inside(&["podman", "push", &local(name), &format!("{REGISTRY}/{to}")]).map(drop)
+    podman(&["push", &local(name), &format!("{REGISTRY}/{to}")])
+}
+
+/// With a store of its own, beside that of root.
+fn podman(arguments: &[&str]) -> Result<()> {
+    let store = format!("{FOLDER}/store");
+    let program = ["podman", "--root", &store, "--runroot", "/run/bed-images"];
+    up::inside(&[&program, arguments].concat()).map(drop)
 }
 
 fn local(name: &str) -> String {

@@ -8,6 +8,7 @@ use crate::failure::Result;
 use clap::Subcommand;
 use std::process::ExitCode;
 
+mod accounts;
 mod bootstrap;
 mod configure;
 mod daemons;

@@ -40,7 +40,9 @@ pub(super) fn enter_root() -> Result<()> {
     devices(&root.join("dev"))?;
     workspace_below(&root.join("opt"))?;
     runner::place()?;
-    pivot(&root)
+    pivot(&root)?;
+    // As systemd leaves it on real nodes; podman warns otherwise. Not before: pivot_root refuses shared mounts.
+    change("/", MsFlags::MS_REC | MsFlags::MS_SHARED)
 }
 
 /// Shows a file or folder of the host at another place, which must exist.
@@ -56,7 +58,8 @@ fn file_systems(root: &Path) -> Result<()> {
     // A kernel or container without cgroup v2 is fine: nothing in the bed needs it.
     let _ = fresh("cgroup2", &root.join("sys/fs/cgroup"), plain | MsFlags::MS_NOEXEC, "");
     fresh("tmpfs", &root.join("run"), plain, "mode=755")?;
-    fresh("tmpfs", &root.join("tmp"), plain, "mode=1777")?;
+    // Apptainer warns of builds on a file system without devices.
+    fresh("tmpfs", &root.join("tmp"), MsFlags::MS_NOSUID, "mode=1777")?;
     fresh("tmpfs", &root.join("dev"), MsFlags::MS_NOSUID, "mode=755")?;
     for (kind, name, options) in [
         ("devpts", "pts", "newinstance,ptmxmode=0666,mode=620,gid=5"),

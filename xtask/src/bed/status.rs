@@ -1,10 +1,15 @@
 //! `bed status`: what runs.
 
 use super::state::{self, Holder};
-use super::{daemons, place, runner, up};
+use super::{daemons, images, place, runner, up};
 use crate::failure::Result;
 use std::fs;
 use std::process::ExitCode;
+
+/// A shell function that asks the registry for an image, given as NAME:TAG.
+const IMAGES: &str = "answer() { \
+    curl --silent --head --output /dev/null --write-out '%{http_code}\\n' --header 'Accept: application/vnd.oci.image.manifest.v1+json' \
+    http://127.0.0.1:5000/v2/${1%:*}/manifests/${1##*:} | sed \"s|^200$|$1|; t; s|.*|$1 is missing (&)|\"; }";
 
 /// Prints on stdout; exit code 1 if the bed or one of its daemons does not run.
 pub(super) fn run() -> Result<ExitCode> {
@@ -14,12 +19,13 @@ pub(super) fn run() -> Result<ExitCode> {
     for name in daemons::names() {
         println!("{name:<16}{}", if dead.contains(&name) { "dead" } else { "runs" });
     }
+    let images = images::names().fold(IMAGES.to_owned(), |command, name| format!("{command}; answer {name}"));
     for (title, command) in [
         (
             "slurm",
             "sinfo --noheader --format '%P %D node, %C CPUs (allocated/idle/other/total), %t'; squeue --noheader | wc -l | sed 's/$/ jobs in the queue/'",
         ),
-        ("registry", "curl --silent http://127.0.0.1:5000/v2/_catalog"),
+        ("registry", images.as_str()),
     ] {
         println!("{title}");
         for line in up::inside(&["sh", "-c", command])?.lines() {
