@@ -6,5 +6,6 @@
 )]
 
 pub mod bed;
+pub mod cluster;
 pub mod executor;
 pub mod processes;

@@ -8,6 +8,7 @@
 mod endings;
 mod images;
 mod inside;
+mod pipelines;
 
 use std::process::ExitCode;
 
@@ -35,7 +36,10 @@ fn main() -> ExitCode {
         })
         .with_ignored_flag(skip.is_some())
     };
-    let plain = images::TESTS.iter().map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
+    let plain = images::TESTS
+        .iter()
+        .chain(pipelines::TESTS)
+        .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
     let levels = inside::TESTS.iter().chain(endings::TESTS).flat_map(|&(name, test)| {
         ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
     });

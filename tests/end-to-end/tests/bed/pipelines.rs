@@ -1,0 +1,82 @@
+//! Jobs from `pending` in GitLab through the real batch queue and real Apptainer to their result.
+
+use end_to_end::bed::image;
+use end_to_end::cluster::{Cluster, PROJECT};
+use serde_json::json;
+
+use crate::Test;
+
+pub(crate) const TESTS: &[Test] = &[
+    ("pipelines: a job goes through the queue to success", one_job),
+    ("pipelines: checkout, artifacts, cache, entrypoint, exit codes", sample_pipeline),
+    ("pipelines: an image that is absent fails its job alone", absent_image),
+];
+
+fn one_job() {
+    let cluster = Cluster::new("");
+    let job = json!({ "image": image("busybox:latest"), "tags": ["big"], "script": ["echo in $SLURM_JOB_ID"], "variables": { "GIT_STRATEGY": "none" } });
+    let id = cluster.gitlab.enqueue(PROJECT, job);
+    let log = cluster.run_in_queue(1);
+    let job = cluster.job(id);
+    assert_eq!(job["status"], "success", "{log}\n{job:#}");
+    let trace = job["trace"].as_str().unwrap_or_default();
+    assert!(trace.contains("Using Apptainer") && trace.contains("Job succeeded"), "{trace}");
+    assert_eq!(cluster.site.jobs_left(), Vec::<std::path::PathBuf>::new());
+}
+
+fn sample_pipeline() {
+    let cluster = Cluster::new("");
+    let config = format!(
+        "stages: [build, test]
+build:
+  stage: build
+  image: {busybox}
+  script: [cat README, mkdir out, echo built > out/result]
+  artifacts: {{ paths: [out/] }}
+test:
+  stage: test
+  image: {debian}
+  cache: {{ key: one, paths: [.cache/] }}
+  script: [grep built out/result, mkdir -p .cache, date > .cache/stamp]
+  after_script: [echo after]
+entrypoint:
+  stage: test
+  image: {entrypoint}
+  script: ['test \"$FROM_ENTRYPOINT\" = \"set by the entrypoint\"']
+fails:
+  stage: test
+  image: {busybox}
+  script: [exit 42]
+  allow_failure: true
+",
+        busybox = image("busybox:latest"),
+        debian = image("debian:sid"),
+        entrypoint = image("entrypoint:latest"),
+    );
+    let jobs = cluster.push_and_start(&[(".gitlab-ci.yml", &config), ("README", "read me\n")]);
+    let log = cluster.run_in_queue(jobs.len());
+    for (name, id) in &jobs {
+        let job = cluster.job(*id);
+        let (status, code) = if name == "fails" { ("failed", json!(42)) } else { ("success", json!(0)) };
+        assert_eq!(job["status"], status, "{name}: {log}\n{}", job["trace"].as_str().unwrap_or_default());
+        assert!(status == "success" || job["exit_code"] == code, "{name}: {job:#}");
+    }
+    assert_eq!(jobs.len(), 4);
+}
+
+fn absent_image() {
+    let cluster = Cluster::new("");
+    let job = |name: &str| json!({ "image": image(name), "script": ["true"], "variables": { "GIT_STRATEGY": "none" } });
+    let absent = cluster.gitlab.enqueue(PROJECT, job("nothere:1"));
+    let present = cluster.gitlab.enqueue(PROJECT, job("busybox:latest"));
+    let log = cluster.run_in_queue(2);
+    let (absent, present) = (cluster.job(absent), cluster.job(present));
+    assert_eq!(
+        (&absent["status"], &absent["failure_reason"]),
+        (&json!("failed"), &json!("script_failure")),
+        "{log}"
+    );
+    let trace = absent["trace"].as_str().unwrap_or_default();
+    assert!(trace.contains("manifest unknown") && trace.contains("hint: check the image's name"), "{trace}");
+    assert_eq!(present["status"], "success", "{log}");
+}
