@@ -1,1 +1,179 @@
-//! The format of `NAME.registrations.toml` and of the reference's `NAME.tokens`.
+//! The format of `NAME.registrations.toml` and of the reference's `NAME.tokens` (contracts, section 1).
+//!
+//! Problems name a line and never quote it: the line may hold a token.
+
+use std::collections::BTreeMap;
+
+use toml_edit::{Document, DocumentMut, Item, Table, TableLike};
+
+use crate::name::InstanceName;
+use crate::secret::Secret;
+
+/// What we keep of the runners that we registered.
+pub type Registrations = BTreeMap<InstanceName, Registration>;
+
+/// One runner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// GitLab's id of the runner.
+    pub id: u64,
+    /// The runner's authentication token.
+    pub token: Secret,
+    /// ISO 8601; None: never.
+    pub token_expires_at: Option<String>,
+}
+
+/// The file is not one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct RegistrationsError {
+    line: usize,
+    message: String,
+}
+
+/// The only version there is.
+const VERSION: i64 = 1;
+
+/// Reads `NAME.registrations.toml`.
+///
+/// # Errors
+/// The first thing that is wrong; a file that is half understood would lose runners.
+pub fn parse(text: &str) -> Result<Registrations, RegistrationsError> {
+    let document = parse_toml(text)?;
+    if document.get("version").and_then(Item::as_integer) != Some(VERSION) {
+        return Err(RegistrationsError { line: 1, message: format!("`version = {VERSION}` is missing") });
+    }
+    match document.get("registrations") {
+        None => Ok(Registrations::new()),
+        Some(item) => match item.as_table_like() {
+            Some(table) => read_all(table, text),
+            None => Err(problem(item, text, "`registrations` is not a table".to_owned())),
+        },
+    }
+}
+
+/// Reads the reference system's `NAME.tokens`: a table per instance with `id` and `token`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_reference(text: &str) -> Result<Registrations, RegistrationsError> {
+    read_all(parse_toml(text)?.as_table(), text)
+}
+
+/// The text of `NAME.registrations.toml`; equal for equal registrations.
+pub fn render(registrations: &Registrations) -> String {
+    let mut all = Table::new();
+    all.set_implicit(true);
+    for (name, registration) in registrations {
+        let mut table = Table::new();
+        // GitLab's ids are signed 64-bit integers themselves.
+        table.insert("id", i64::try_from(registration.id).unwrap_or(i64::MAX).into());
+        table.insert("token", registration.token.reveal().into());
+        if let Some(expiry) = &registration.token_expires_at {
+            table.insert("token_expires_at", expiry.into());
+        }
+        all.insert(name.as_str(), Item::Table(table));
+    }
+    let mut document = DocumentMut::new();
+    document["version"] = VERSION.into();
+    document["registrations"] = Item::Table(all);
+    document.to_string()
+}
+
+fn parse_toml(text: &str) -> Result<Document<&str>, RegistrationsError> {
+    Document::parse(text).map_err(|error| RegistrationsError {
+        line: line_of(text, error.span().map_or(0, |span| span.start)),
+        message: "not TOML".to_owned(),
+    })
+}
+
+fn read_all(table: &dyn TableLike, text: &str) -> Result<Registrations, RegistrationsError> {
+    table.iter().map(|(key, item)| read_one(key, item, text)).collect()
+}
+
+fn read_one(key: &str, item: &Item, text: &str) -> Result<(InstanceName, Registration), RegistrationsError> {
+    let name = key.parse().map_err(|error| problem(item, text, format!("{error}")))?;
+    let wrong =
+        |field: &str| problem(item, text, format!("`{field}` of `{key}` is missing or has the wrong type"));
+    let field = |field: &str| item.as_table_like().and_then(|table| table.get(field));
+    let expiry = field("token_expires_at");
+    let registration = Registration {
+        id: field("id")
+            .and_then(Item::as_integer)
+            .and_then(|id| u64::try_from(id).ok())
+            .ok_or_else(|| wrong("id"))?,
+        token: field("token").and_then(Item::as_str).map(Secret::new).ok_or_else(|| wrong("token"))?,
+        token_expires_at: expiry.and_then(Item::as_str).map(str::to_owned),
+    };
+    if expiry.is_some() && registration.token_expires_at.is_none() {
+        return Err(wrong("token_expires_at"));
+    }
+    Ok((name, registration))
+}
+
+fn problem(item: &Item, text: &str, message: String) -> RegistrationsError {
+    RegistrationsError { line: line_of(text, item.span().map_or(0, |span| span.start)), message }
+}
+
+fn line_of(text: &str, position: usize) -> usize {
+    text.bytes().take(position).filter(|byte| *byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn registrations() -> Registrations {
+        let registration = |id, expiry: Option<&str>| Registration {
+            id,
+            token: Secret::new("glrt-t3_example"),
+            token_expires_at: expiry.map(str::to_owned),
+        };
+        BTreeMap::from([
+            ("small.node".parse().unwrap(), registration(4712, None)),
+            ("big-node".parse().unwrap(), registration(4711, Some("2026-12-31T00:00:00Z"))),
+        ])
+    }
+
+    #[test]
+    fn the_file_is_sorted_and_reads_back() {
+        let text = render(&registrations());
+        expect![[r#"
+            version = 1
+
+            [registrations.big-node]
+            id = 4711
+            token = "glrt-t3_example"
+            token_expires_at = "2026-12-31T00:00:00Z"
+
+            [registrations."small.node"]
+            id = 4712
+            token = "glrt-t3_example"
+        "#]]
+        .assert_eq(&text);
+        assert_eq!(parse(&text), Ok(registrations()));
+        assert_eq!(parse(&render(&Registrations::new())), Ok(Registrations::new()));
+    }
+
+    #[test]
+    fn the_reference_s_file_is_understood() {
+        let read = parse_reference("[big-node]\nid = 7\ntoken = \"glrt-x\"\n").unwrap();
+        assert_eq!(read[&"big-node".parse().unwrap()].id, 7);
+    }
+
+    #[test]
+    fn problems_name_the_line_and_quote_nothing() {
+        let check = |text: &str, message: &str| assert_eq!(parse(text).unwrap_err().to_string(), message);
+        check("version = 1\n[registrations.a]\ntoken = \"glrt-secret\nid = 1\n", "line 3: not TOML");
+        check("version = 2\n", "line 1: `version = 1` is missing");
+        check(
+            "version = 1\n[registrations.a]\nid = 1\n",
+            "line 2: `token` of `a` is missing or has the wrong type",
+        );
+        check(
+            "version = 1\n[registrations.a]\nid = \"1\"\ntoken = \"glrt-secret\"\n",
+            "line 2: `id` of `a` is missing or has the wrong type",
+        );
+    }
+}
