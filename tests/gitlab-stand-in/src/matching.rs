@@ -13,10 +13,10 @@ pub(crate) fn can_take(state: &State, runner: &Runner, job: &Job) -> bool {
 pub(crate) fn pick_job(state: &State, runner: &Runner) -> Option<i64> {
     let candidates = state.jobs.values().filter(|job| can_take(state, runner, job));
     let chosen = match runner.kind {
-        RunnerType::InstanceType => {
+        RunnerType::Instance => {
             candidates.min_by_key(|job| (running_on_instance_runners(state, job.project_id), job.id))
         }
-        RunnerType::GroupType | RunnerType::ProjectType => candidates.min_by_key(|job| job.id),
+        RunnerType::Group | RunnerType::Project => candidates.min_by_key(|job| job.id),
     };
     chosen.map(|job| job.id)
 }
@@ -35,9 +35,9 @@ pub(crate) fn serves_project(state: &State, runner: &Runner, project_id: i64) ->
         return false;
     };
     match runner.kind {
-        RunnerType::ProjectType => runner.project_ids.contains(&project_id),
-        RunnerType::InstanceType => project.instance_runners_enabled,
-        RunnerType::GroupType => {
+        RunnerType::Project => runner.project_ids.contains(&project_id),
+        RunnerType::Instance => project.instance_runners_enabled,
+        RunnerType::Group => {
             let above = state.group_with_ancestors(project.group_id);
             project.group_runners_enabled && above.iter().any(|group| Some(group.id) == runner.group_id)
         }
@@ -59,7 +59,88 @@ fn running_on_instance_runners(state: &State, project_id: i64) -> usize {
         let runner = job.runner_id.and_then(|id| state.runners.get(&id));
         job.project_id == project_id
             && job.status == Status::Running
-            && runner.is_some_and(|runner| runner.kind == RunnerType::InstanceType)
+            && runner.is_some_and(|runner| runner.kind == RunnerType::Instance)
     };
     state.jobs.values().filter(on_instance).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{job_of, project_of, runner_of, server};
+
+    /// Whether a runner gets a job on `reference`, both in `hpc/solver`.
+    fn check(runner: Value, reference: &str, job: Value, expect: bool) {
+        let mut state = server();
+        project_of(&mut state, "hpc/solver");
+        let (runner, job) =
+            (runner_of(&mut state, runner.clone()), job_of(&mut state, "hpc/solver", reference, job));
+        assert_eq!(pick_job(&state, &state.runners[&runner]), expect.then_some(job));
+    }
+
+    #[test]
+    fn tags_of_the_job_are_a_subset_of_the_runners() {
+        let runner = || json!({ "path": "hpc/solver", "tags": ["a", "b"] });
+        check(runner(), "main", json!({ "tags": ["a"] }), true);
+        check(runner(), "main", json!({ "tags": ["a", "c"] }), false);
+        check(runner(), "main", json!({}), false);
+        let untagged = || json!({ "path": "hpc/solver", "tags": ["a"], "run_untagged": true });
+        check(untagged(), "main", json!({}), true);
+        check(untagged(), "main", json!({ "tags": ["b"] }), false);
+    }
+
+    #[test]
+    fn protected_runners_take_protected_refs_only() {
+        let runner = || json!({ "path": "hpc/solver", "run_untagged": true, "protected": true });
+        check(runner(), "main", json!({}), true);
+        check(runner(), "topic", json!({}), false);
+    }
+
+    #[test]
+    fn runners_serve_their_project_their_group_or_all() {
+        let runner = |path: Value| json!({ "path": path, "run_untagged": true });
+        check(runner(json!("hpc")), "main", json!({}), true);
+        check(runner(json!(null)), "main", json!({}), true);
+        let mut state = server();
+        project_of(&mut state, "hpc/solver");
+        project_of(&mut state, "other/thing");
+        let elsewhere = runner_of(&mut state, runner(json!("other")));
+        job_of(&mut state, "hpc/solver", "main", json!({}));
+        assert_eq!(pick_job(&state, &state.runners[&elsewhere]), None);
+    }
+
+    #[test]
+    fn project_runners_are_fifo_and_instance_runners_fair() {
+        let mut state = server();
+        project_of(&mut state, "a/busy");
+        project_of(&mut state, "a/calm");
+        let instance = runner_of(&mut state, json!({ "run_untagged": true }));
+        let busy = runner_of(&mut state, json!({ "path": "a/busy", "run_untagged": true }));
+        let first = job_of(&mut state, "a/busy", "main", json!({}));
+        let second = job_of(&mut state, "a/busy", "main", json!({}));
+        let third = job_of(&mut state, "a/calm", "main", json!({}));
+        assert_eq!(pick_job(&state, &state.runners[&instance]), Some(first));
+        let running = state.jobs.get_mut(&first).unwrap();
+        running.status = Status::Running;
+        running.runner_id = Some(instance);
+        assert_eq!(pick_job(&state, &state.runners[&instance]), Some(third));
+        assert_eq!(pick_job(&state, &state.runners[&busy]), Some(second));
+    }
+
+    #[test]
+    fn a_job_is_stuck_without_an_online_runner_that_is_not_paused() {
+        let mut state = server();
+        project_of(&mut state, "hpc/solver");
+        let runner = runner_of(&mut state, json!({ "path": "hpc/solver", "run_untagged": true }));
+        let job = job_of(&mut state, "hpc/solver", "main", json!({}));
+        let stuck = |state: &State| is_stuck(state, &state.jobs[&job], state.now());
+        assert!(stuck(&state), "never contacted");
+        let now = state.now();
+        state.runners.get_mut(&runner).unwrap().heartbeat(now);
+        assert!(!stuck(&state));
+        state.runners.get_mut(&runner).unwrap().paused = true;
+        assert!(stuck(&state), "paused is not online");
+    }
 }

@@ -72,3 +72,57 @@ fn next_event(state: &State) -> Option<Time> {
     let claims = state.jobs.values().filter(|job| job.is_claimed()).filter_map(|job| job.claim_ends);
     claims.chain(std::iter::once(next_sweep(state))).min()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{job_of, project_of, runner_of, server};
+
+    /// A server with one job whose runner is online now.
+    fn with_online_runner() -> (State, i64, i64) {
+        let mut state = server();
+        project_of(&mut state, "hpc/solver");
+        let runner = runner_of(&mut state, json!({ "path": "hpc/solver", "run_untagged": true }));
+        let now = state.now();
+        state.runners.get_mut(&runner).unwrap().heartbeat(now);
+        let job = job_of(&mut state, "hpc/solver", "main", json!({}));
+        (state, runner, job)
+    }
+
+    #[test]
+    fn one_contact_lasts_two_hours() {
+        let (mut state, _, job) = with_online_runner();
+        advance(&mut state, 2 * HOUR - 1);
+        assert_eq!(state.jobs[&job].status, Status::Pending);
+        advance(&mut state, 1);
+        assert_eq!(state.jobs[&job].failure_reason.as_deref(), Some("stuck_pending_no_matching_runners"));
+    }
+
+    #[test]
+    fn the_stored_contact_lags_behind() {
+        let (mut state, runner, _) = with_online_runner();
+        advance(&mut state, 54 * 60);
+        let (now, contacted) = (state.now(), state.runners.get_mut(&runner).unwrap());
+        contacted.heartbeat(now);
+        assert_eq!(contacted.contacted_at, Some(now));
+        assert_eq!(contacted.stored_contact, Some(now - seconds(54 * 60)));
+    }
+
+    #[test]
+    fn a_silent_running_job_fails_and_a_silent_canceling_one_is_canceled() {
+        let (mut state, _, job) = with_online_runner();
+        state.jobs.get_mut(&job).unwrap().status = Status::Running;
+        advance(&mut state, HOUR);
+        assert_eq!(state.jobs[&job].failure_reason.as_deref(), Some("stuck_or_timeout_failure"));
+        let other = job_of(&mut state, "hpc/solver", "main", json!({}));
+        state.jobs.get_mut(&other).unwrap().status = Status::Canceling;
+        advance(&mut state, HOUR);
+        let other = &state.jobs[&other];
+        assert_eq!(
+            (other.status, other.failure_reason.as_deref()),
+            (Status::Canceled, Some("server_timeout_canceling"))
+        );
+    }
+}

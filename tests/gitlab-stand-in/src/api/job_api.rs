@@ -55,13 +55,13 @@ fn report(call: &Call, state: &mut State, id: i64) -> Result<(), ApiError> {
     let canceling = job.status == Status::Canceling;
     let reason = given.unwrap_or_else(|| "unknown_failure".to_owned());
     let known = FAILURE_REASONS.contains(&reason.as_str());
-    match (canceling, success) {
-        (true, _) => finish(state, id, Status::Canceled, None),
-        (false, true) => finish(state, id, Status::Success, None),
-        (false, false) => {
-            finish(state, id, Status::Failed, Some(if known { &reason } else { "unknown_failure" }))
-        }
-    }
+    let (status, reason) = match (canceling, success) {
+        (true, _) => (Status::Canceled, None),
+        (false, true) => (Status::Success, None),
+        (false, false) if known => (Status::Failed, Some(reason.as_str())),
+        (false, false) => (Status::Failed, Some("unknown_failure")),
+    };
+    finish(state, id, status, reason);
     Ok(())
 }
 

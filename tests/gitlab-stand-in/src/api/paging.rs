@@ -107,5 +107,6 @@ fn link(call: &Call, state: &State, replaced: &[(&str, &str)], relation: &str) -
     let mut written = form_urlencoded::Serializer::new(String::new());
     written.extend_pairs(kept);
     written.extend_pairs(replaced);
-    format!("<{}{}?{}>; rel=\"{relation}\"", state.url, call.uri.path(), written.finish())
+    // The path of a nested route comes without the prefix of the nest.
+    format!("<{}/api/v4{}?{}>; rel=\"{relation}\"", state.url, call.uri.path(), written.finish())
 }

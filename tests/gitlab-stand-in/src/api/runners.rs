@@ -52,9 +52,9 @@ fn owner(
         call.params.integer(name)?.ok_or_else(|| ApiError::parameter(format!("{name} is missing")))
     };
     let owner = match kind {
-        RunnerType::InstanceType if user.admin => return Ok((None, Vec::new())),
-        RunnerType::InstanceType => return Err(refused()),
-        RunnerType::GroupType => {
+        RunnerType::Instance if user.admin => return Ok((None, Vec::new())),
+        RunnerType::Instance => return Err(refused()),
+        RunnerType::Group => {
             let id = required("group_id")?;
             let group = state.groups.get(&id).ok_or_else(refused)?;
             if state.level_in_group(user, group.id) < Some(Level::Owner) {
@@ -62,7 +62,7 @@ fn owner(
             }
             (Some(id), Vec::new())
         }
-        RunnerType::ProjectType => {
+        RunnerType::Project => {
             let id = required("project_id")?;
             let project = state.projects.get(&id).ok_or_else(refused)?;
             if state.level_in_project(user, project) < Some(Level::Maintainer) {
@@ -177,7 +177,7 @@ pub(super) async fn assign(call: Call) -> Answer {
     let id = call.params.integer("runner_id")?.ok_or_else(|| ApiError::parameter("runner_id is missing"))?;
     let now = state.now();
     let runner = state.runners.get(&id).ok_or_else(|| ApiError::not_found("Runner"))?;
-    if runner.kind != RunnerType::ProjectType {
+    if runner.kind != RunnerType::Project {
         return Err(ApiError::forbidden_because("Runner is a group or instance runner"));
     }
     if runner.locked {
@@ -212,11 +212,11 @@ pub(super) async fn unassign(call: Call) -> Answer {
 /// Whether the user has the role for changing this runner: in one of its projects, its group, or everywhere.
 pub(super) fn may_manage(state: &State, user: &User, runner: &Runner) -> bool {
     match runner.kind {
-        RunnerType::InstanceType => user.admin,
-        RunnerType::GroupType => {
+        RunnerType::Instance => user.admin,
+        RunnerType::Group => {
             runner.group_id.is_some_and(|id| state.level_in_group(user, id) >= Some(Level::Owner))
         }
-        RunnerType::ProjectType => runner.project_ids.iter().any(|id| {
+        RunnerType::Project => runner.project_ids.iter().any(|id| {
             let project = state.projects.get(id);
             project.is_some_and(|project| state.level_in_project(user, project) >= Some(Level::Maintainer))
         }),
@@ -225,7 +225,7 @@ pub(super) fn may_manage(state: &State, user: &User, runner: &Runner) -> bool {
 
 fn readable<'a>(call: &Call, state: &'a State, caller: &Caller) -> Result<&'a Runner, ApiError> {
     let runner = state.runners.get(&call.id("id")?).ok_or_else(|| ApiError::not_found("Runner"))?;
-    if runner.kind != RunnerType::InstanceType && !may_manage(state, &caller.user, runner) {
+    if runner.kind != RunnerType::Instance && !may_manage(state, &caller.user, runner) {
         return Err(ApiError::forbidden_because("No access granted"));
     }
     Ok(runner)

@@ -15,7 +15,7 @@ pub(super) async fn mine(call: Call) -> Answer {
     let mut state = call.app.lock();
     let caller = call.reader(&mut state)?;
     list(&call, &state, |runner| {
-        runner.kind != RunnerType::InstanceType && may_manage(&state, &caller.user, runner)
+        runner.kind != RunnerType::Instance && may_manage(&state, &caller.user, runner)
     })
 }
 
@@ -46,9 +46,9 @@ pub(super) async fn of_group(call: Call) -> Answer {
     }
     let above: Vec<i64> = state.group_with_ancestors(group.id).iter().map(|group| group.id).collect();
     list(&call, &state, |runner| match runner.kind {
-        RunnerType::InstanceType => true,
-        RunnerType::GroupType => runner.group_id.is_some_and(|id| above.contains(&id)),
-        RunnerType::ProjectType => false,
+        RunnerType::Instance => true,
+        RunnerType::Group => runner.group_id.is_some_and(|id| above.contains(&id)),
+        RunnerType::Project => false,
     })
 }
 
@@ -104,8 +104,8 @@ impl Filter {
             Some("never_contacted") => runner.contacted_at.is_none(),
             Some("active") => !runner.paused,
             Some("paused") => runner.paused,
-            Some("shared") => runner.kind == RunnerType::InstanceType,
-            Some(_) => runner.kind == RunnerType::ProjectType,
+            Some("shared") => runner.kind == RunnerType::Instance,
+            Some(_) => runner.kind == RunnerType::Project,
         };
         let version_fits = self.version_prefix.as_ref().is_none_or(|prefix| {
             runner

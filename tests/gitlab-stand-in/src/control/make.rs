@@ -173,9 +173,9 @@ pub(crate) fn change_token(state: &mut State, change: &TokenChange) -> Result<()
 pub(crate) fn add_runner(state: &mut State, new: &NewRunner) -> Result<Value, ControlError> {
     let owner = new.path.as_ref().map(|path| namespace(state, path)).transpose()?;
     let (kind, group_id, project_ids) = match owner {
-        None => (RunnerType::InstanceType, None, Vec::new()),
-        Some(Namespace::Group(id)) => (RunnerType::GroupType, Some(id), Vec::new()),
-        Some(Namespace::Project(id)) => (RunnerType::ProjectType, None, vec![id]),
+        None => (RunnerType::Instance, None, Vec::new()),
+        Some(Namespace::Group(id)) => (RunnerType::Group, Some(id), Vec::new()),
+        Some(Namespace::Project(id)) => (RunnerType::Project, None, vec![id]),
     };
     let prefix = if new.legacy { "" } else { kind.token_prefix() };
     let token = new.token.clone().unwrap_or_else(|| state.secrets.make(prefix));

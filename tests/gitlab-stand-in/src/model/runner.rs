@@ -20,37 +20,39 @@ const RECENT_QUEUE: i64 = 3 * 3600;
 
 /// Who may use a runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
 pub(crate) enum RunnerType {
-    InstanceType,
-    GroupType,
-    ProjectType,
+    #[serde(rename = "instance_type")]
+    Instance,
+    #[serde(rename = "group_type")]
+    Group,
+    #[serde(rename = "project_type")]
+    Project,
 }
 
 impl RunnerType {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
-            "instance_type" => Some(Self::InstanceType),
-            "group_type" => Some(Self::GroupType),
-            "project_type" => Some(Self::ProjectType),
+            "instance_type" => Some(Self::Instance),
+            "group_type" => Some(Self::Group),
+            "project_type" => Some(Self::Project),
             _ => None,
         }
     }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::InstanceType => "instance_type",
-            Self::GroupType => "group_type",
-            Self::ProjectType => "project_type",
+            Self::Instance => "instance_type",
+            Self::Group => "group_type",
+            Self::Project => "project_type",
         }
     }
 
     /// What follows `glrt-` in this kind's tokens.
     pub(crate) fn token_prefix(self) -> &'static str {
         match self {
-            Self::InstanceType => "glrt-t1_",
-            Self::GroupType => "glrt-t2_",
-            Self::ProjectType => "glrt-t3_",
+            Self::Instance => "glrt-t1_",
+            Self::Group => "glrt-t2_",
+            Self::Project => "glrt-t3_",
         }
     }
 }

@@ -185,3 +185,89 @@ fn check_references(stages: &[String], jobs: &[JobSpec]) -> Result<(), ConfigErr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::spec::{AllowFailure, When};
+
+    #[test]
+    fn defaults_extends_anchors_and_references_come_together() {
+        let text = "
+default: {image: 'busybox:1', before_script: [echo default]}
+variables: {A: global, VERSION: 1.10}
+.base: &base
+  tags: [slurm]
+  variables: {B: base}
+  script: [echo base]
+unit:
+  extends: .base
+  variables: {A: own}
+  script:
+    - !reference [.base, script]
+    - echo own
+merged:
+  <<: *base
+  image: {name: 'debian:13', entrypoint: [''], docker: {user: app}, pull_policy: always}
+  timeout: 1h 30m
+";
+        let config = parse_config(text).unwrap();
+        let [unit, merged] = config.jobs.as_slice() else { panic!("{:?}", config.jobs) };
+        assert_eq!(unit.script, ["echo default", "echo base", "echo own"]);
+        let pairs: Vec<(&str, &str)> =
+            unit.variables.iter().map(|v| (v.key.as_str(), v.value.as_str())).collect();
+        assert_eq!(pairs, [("VERSION", "1.10"), ("B", "base"), ("A", "own")]);
+        assert_eq!(unit.image.as_ref().unwrap().name, "busybox:1");
+        assert_eq!((merged.tags.as_slice(), merged.timeout), (["slurm".to_owned()].as_slice(), Some(5400)));
+        let image = merged.image.as_ref().unwrap();
+        assert_eq!(
+            (image.name.as_str(), image.pull_policy.as_slice()),
+            ("debian:13", ["always".to_owned()].as_slice())
+        );
+        assert_eq!(image.docker, [("user".to_owned(), "app".to_owned())]);
+    }
+
+    #[test]
+    fn jobs_are_in_the_order_of_their_stages() {
+        let text = "
+stages: [one, two]
+late: {stage: two, script: x, when: manual, needs: [{job: early, artifacts: false}]}
+early: {stage: one, script: x, services: ['redis:7', {name: 'postgres:16', alias: db}]}
+.hidden: {script: x}
+";
+        let config = parse_config(text).unwrap();
+        let names: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
+        assert_eq!(names, ["early", "late"]);
+        assert_eq!(config.stages, [".pre", "one", "two", ".post"]);
+        assert_eq!(config.jobs[0].services[1].alias.as_deref(), Some("db"));
+        assert_eq!((config.jobs[1].when, &config.jobs[1].allow_failure), (When::Manual, &AllowFailure::Yes));
+        assert!(!config.jobs[1].needs.as_ref().unwrap()[0].artifacts);
+    }
+
+    #[test]
+    fn artifacts_and_reports_are_uploads_of_their_own() {
+        let text = "a: {script: x, artifacts: {paths: [out/], exclude: [out/tmp], expire_in: 1 week, reports: {junit: r.xml}}}";
+        let job = &parse_config(text).unwrap().jobs[0];
+        let kinds: Vec<(&str, &str)> =
+            job.artifacts.iter().map(|a| (a.kind.as_str(), a.format.as_str())).collect();
+        assert_eq!(kinds, [("archive", "zip"), ("junit", "gzip")]);
+        assert_eq!(job.artifacts[0].expire_in.as_deref(), Some("1 week"));
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        let check = |text: &str, expect: &str| {
+            let error = parse_config(text).unwrap_err().to_string();
+            assert!(error.contains(expect), "{error}");
+        };
+        check("a: [", "Invalid configuration format");
+        check("stages: [x]", "at least one visible job");
+        check("a: {stage: build}", "script can't be blank");
+        check("a: {script: x, stage: nowhere}", "chosen stage nowhere does not exist");
+        check("a: {script: x, needs: [b]}", "undefined need: b");
+        check("a: {script: x, imag: y}", "unknown keys: imag");
+        check("a: {script: x, rules: []}", "does not support `rules`");
+        check("a: {script: x, retry: 3}", "less than or equal to 2");
+        check("a: {script: x, extends: .b}", "`extends` (.b)");
+    }
+}

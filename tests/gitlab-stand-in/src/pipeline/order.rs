@@ -34,7 +34,7 @@ fn next_change(state: &State, pipeline_id: i64) -> Option<(i64, Status)> {
 fn decide(state: &State, job: &Job) -> Option<Status> {
     let before = predecessors(state, job);
     let done = |other: &&Job| other.status.is_complete() || is_optional_manual(other);
-    if !before.iter().all(|other| done(other)) {
+    if !before.iter().all(done) {
         return None;
     }
     let failed = before.iter().any(|other| {

@@ -1,0 +1,12 @@
+//! The stand-in as its clients see it: over HTTP, and with the real git.
+
+#![expect(clippy::disallowed_methods, reason = "these tests run the real git client")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod client;
+mod clock;
+mod faults;
+mod git;
+mod management;
+mod pipelines;
+mod runner;
