@@ -126,6 +126,14 @@ fn split_registry(path: &str) -> (String, String) {
     (registry, repository.to_owned())
 }
 
+/// A first component with a dot or a port is a registry; `..` is neither that nor anything else.
+fn is_host(first: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ".:-[]".contains(c);
+    (first.contains(['.', ':']) || first == "localhost")
+        && first.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+        && first.chars().all(allowed)
+}
+
 fn check_repository(repository: &str) -> Result<(), ReferenceError> {
     if repository.chars().any(|c| c.is_ascii_uppercase()) {
         let shown = repository.strip_prefix("library/").unwrap_or(repository);

@@ -3,9 +3,12 @@
 //! We mount the overlay ourselves: Apptainer mounts it without `userxattr`, and then dpkg and `rm -rf` fail in a user
 //! namespace because removed directories cannot be marked (overlayfs documentation, "User xattr").
 
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{self, MsFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
+use rustix::io::Errno;
 
 use super::spec::ImageRoot;
 use super::{PodError, mounts, on_path};
@@ -22,13 +25,55 @@ pub(super) fn mount(root: &ImageRoot) -> Result<(), PodError> {
     );
     mount::mount(Some("overlay"), &root.merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .map_err(on_path("mount the job's file system on", &root.merged))?;
+    let merged = open_directory(&root.merged)?;
     for directory in &root.directories {
-        mounts::make_directory(&mounts::below(&root.merged, directory))?;
+        make_directory(&merged, directory)?;
     }
     for file in &root.files {
-        mounts::make_file(&mounts::below(&root.merged, file))?;
+        make_file(&merged, file)?;
     }
     mounts::tmpfs(&root.shm, &format!("mode=1777,size={}", root.shm_size))
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, PodError> {
+    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|source| PodError::Io { action: "open", path: path.to_owned(), source: source.into() })
+}
+
+/// Makes `path` in the image. Links of the image lead where they lead in the image (openat2(2), `RESOLVE_IN_ROOT`): as
+/// plain paths they could lead to the user's own files.
+fn make_directory(image: &OwnedFd, path: &Path) -> Result<(), PodError> {
+    let failed = |source: Errno| PodError::Io {
+        action: "make in the image",
+        path: path.to_owned(),
+        source: source.into(),
+    };
+    let mut done = PathBuf::from(".");
+    for name in path.components().filter(|part| matches!(part, Component::Normal(_))) {
+        let parent = open_inside(image, &done, OFlags::PATH | OFlags::DIRECTORY).map_err(failed)?;
+        match mkdirat(&parent, name.as_os_str(), Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => done.push(name),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Makes an empty file in the image, if there is none.
+fn make_file(image: &OwnedFd, path: &Path) -> Result<(), PodError> {
+    let inside = path.strip_prefix("/").unwrap_or(path);
+    match open_inside(image, inside, OFlags::CREATE | OFlags::WRONLY | OFlags::NOCTTY) {
+        Ok(_) => Ok(()),
+        Err(source) => {
+            Err(PodError::Io { action: "make in the image", path: path.to_owned(), source: source.into() })
+        }
+    }
+}
+
+fn open_inside(image: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    // openat2 refuses a mode where nothing is made.
+    let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
+    openat2(image, path, flags | OFlags::CLOEXEC, mode, ResolveFlags::IN_ROOT)
 }
 
 /// overlayfs separates options by commas and lower directories by colons.
@@ -39,6 +84,22 @@ fn escaped(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_of_the_image_lead_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let (image, outside) = (directory.path().join("image"), directory.path().join("outside"));
+        std::fs::create_dir_all(image.join("real")).unwrap();
+        std::fs::create_dir(&outside).unwrap();
+        std::os::unix::fs::symlink(&outside, image.join("etc")).unwrap();
+        std::os::unix::fs::symlink("/real", image.join("var")).unwrap();
+        let root = open_directory(&image).unwrap();
+        assert!(make_file(&root, Path::new("/etc/hosts")).is_err(), "the link leads to nothing in the image");
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+        make_directory(&root, Path::new("/var/tmp")).unwrap();
+        make_file(&root, Path::new("/var/hosts")).unwrap();
+        assert!(image.join("real/tmp").is_dir() && image.join("real/hosts").is_file());
+    }
 
     #[test]
     fn separators_in_paths_are_escaped() {
