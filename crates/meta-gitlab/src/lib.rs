@@ -13,6 +13,7 @@ pub mod projects;
 mod retry;
 pub mod runner_token;
 pub mod runners;
+pub mod session;
 pub mod tokens;
 
 pub use client::{Client, ClientSettings};

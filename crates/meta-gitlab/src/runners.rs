@@ -209,6 +209,13 @@ impl Client {
         Ok(wire.into())
     }
 
+    /// `POST /projects/:id/runners`: lets a runner that is not locked serve one more project.
+    pub fn assign_runner(&self, id: u64, project_id: u64) -> Result<(), ApiError> {
+        let path = format!("/projects/{project_id}/runners");
+        let body = serde_json::json!({ "runner_id": id });
+        self.send::<Value>(&manage(Method::POST, &path), Some(&body)).map(|_| ())
+    }
+
     /// `DELETE /runners/:id`. A runner that is gone already is an error here ([`ApiError::is_not_found`]).
     pub fn delete_runner(&self, id: u64) -> Result<(), ApiError> {
         let path = format!("/runners/{id}");

@@ -1,0 +1,82 @@
+//! The client that a configuration asks for.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use meta_core::config::Config;
+use meta_core::secret::Secret;
+use meta_core::source::Problems;
+use meta_core::template::Template;
+use meta_core::variables::Variables;
+use meta_host::files::{FileError, read_private};
+use meta_host::{Environment, Failure, exit};
+
+use crate::{Client, ClientSettings, ConnectionError, Proxies};
+
+/// The environment variable that may hold the management token.
+pub const TOKEN_VARIABLE: &str = "META_RUNNER_MANAGEMENT_TOKEN";
+
+/// Long enough for a page of jobs from a busy server.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Connects as the configuration says. Nothing is sent yet.
+pub fn connect(config: &Config, environment: &Environment) -> Result<Client, SessionError> {
+    let settings = ClientSettings {
+        url: config.url.clone(),
+        token: management_token(config, environment)?,
+        ca_file: config.ca_file.as_ref().map(|path| expand(path, config, environment)).transpose()?,
+        proxies: Proxies::from_variables(&environment.variables),
+        timeout: TIMEOUT,
+    };
+    Client::new(settings, thread::sleep).map_err(SessionError::Connection)
+}
+
+/// There is no client for this configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error("there is no management token")]
+    NoToken,
+    #[error("there is no usable management token")]
+    TokenFile(#[source] FileError),
+    #[error("a path in the configuration cannot be expanded")]
+    Expand(#[source] Problems),
+    #[error("cannot set up the connection to GitLab")]
+    Connection(#[source] ConnectionError),
+}
+
+impl Failure for SessionError {
+    fn exit_code(&self) -> u8 {
+        exit::CONFIGURATION
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoToken => Some(format!(
+                "set `management_token` or `management_token_file` in the configuration, or {TOKEN_VARIABLE} in the environment"
+            )),
+            Self::TokenFile(error) => error.hint(),
+            Self::Connection(error) => error.hint(),
+            Self::Expand(_) => None,
+        }
+    }
+}
+
+/// The key, then the environment, then the file (contracts, section 2).
+fn management_token(config: &Config, environment: &Environment) -> Result<Secret, SessionError> {
+    if let Some(token) = &config.management_token {
+        return Ok(token.clone());
+    }
+    if let Some(token) = environment.variables.get(TOKEN_VARIABLE).filter(|token| !token.is_empty()) {
+        return Ok(Secret::new(token.trim()));
+    }
+    let path = config.management_token_file.as_ref().ok_or(SessionError::NoToken)?;
+    let text = read_private(&expand(path, config, environment)?).map_err(SessionError::TokenFile)?;
+    Some(text.trim()).filter(|token| !token.is_empty()).map(Secret::new).ok_or(SessionError::NoToken)
+}
+
+fn expand(path: &Template, config: &Config, environment: &Environment) -> Result<PathBuf, SessionError> {
+    let variables = Variables { environment: environment.variables.clone(), ..Variables::default() };
+    let path = path.expand(&variables).map_err(|error| SessionError::Expand(error.report(&config.source)))?;
+    Ok(environment.current_dir.join(path))
+}
