@@ -114,9 +114,7 @@ impl fmt::Display for Reference {
 
 fn split_registry(path: &str) -> (String, String) {
     let (registry, repository) = match path.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
-            (first.to_lowercase(), rest)
-        }
+        Some((first, rest)) if is_host(first) => (first.to_lowercase(), rest),
         _ => ("docker.io".to_owned(), path),
     };
     let registry = if registry == "index.docker.io" { "docker.io".to_owned() } else { registry };
