@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use crate::api::{ApiError, App, MAX_BODY, json_answer, plain_answer};
 use crate::clock::Time;
 use crate::faults::{FaultAnswer, take_fault};
+use crate::git::basic_credentials;
 use crate::ledger::Record;
 use crate::model::State;
 
@@ -124,9 +125,10 @@ fn throttled(now: Time, retry_after: u64, limit: u64, observed: u64) -> Response
 fn who(state: &State, headers: &HeaderMap, body: &Bytes) -> String {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let bearer = || header("authorization")?.strip_prefix("Bearer ").map(str::to_owned);
+    let password = || basic_credentials(&header("authorization")?).map(|(_, password)| password);
     let in_body =
         || serde_json::from_slice::<serde_json::Value>(body).ok()?["token"].as_str().map(str::to_owned);
-    let tokens = [header("private-token"), header("runner-token"), header("job-token"), bearer()];
+    let tokens = [header("private-token"), header("runner-token"), header("job-token"), bearer(), password()];
     let Some(token) = tokens.into_iter().flatten().next().or_else(in_body) else {
         return "anonymous".to_owned();
     };

@@ -65,6 +65,22 @@ pub(super) async fn of_project_job(call: Call) -> Answer {
     send(job.ok_or_else(|| ApiError::not_found(""))?)
 }
 
+/// `GET /projects/:id/jobs/artifacts/:ref/download?job=NAME`: of the newest successful job of that name.
+pub(super) async fn latest(call: Call) -> Answer {
+    let mut state = call.app.lock();
+    let caller = call.reader(&mut state)?;
+    let project = call.project_as(&state, &caller.user, Level::Reporter)?;
+    let name = call.params.text("job").ok_or_else(|| ApiError::parameter("job is missing"))?;
+    let wanted = |job: &&Job| {
+        let pipeline = state.pipelines.get(&job.pipeline_id);
+        job.project_id == project.id
+            && job.spec.name == name
+            && job.status == Status::Success
+            && pipeline.is_some_and(|pipeline| pipeline.reference == call.segment("reference"))
+    };
+    send(state.jobs.values().rev().find(wanted).ok_or_else(|| ApiError::not_found(""))?)
+}
+
 fn send(job: &Job) -> Result<Response, ApiError> {
     let archive = job.archive().ok_or_else(|| ApiError::not_found(""))?;
     let disposition = format!("attachment; filename=\"{}\"", archive.filename);

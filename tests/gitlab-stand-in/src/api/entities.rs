@@ -57,14 +57,14 @@ pub(crate) fn project(state: &State, project: &Project) -> Value {
     })
 }
 
-fn commit(pipeline: &Pipeline) -> Value {
-    let Commit { sha, before_sha, message, author_name, author_email, authored_at } = &pipeline.commit;
+pub(crate) fn commit(commit: &Commit) -> Value {
+    let Commit { sha, before_sha, message, author_name, author_email, authored_at } = commit;
     json!({
         "id": sha,
-        "short_id": pipeline.commit.short_sha(),
+        "short_id": commit.short_sha(),
         "created_at": authored_at,
         "parent_ids": if before_sha.starts_with("0000") { json!([]) } else { json!([before_sha]) },
-        "title": pipeline.commit.title(),
+        "title": commit.title(),
         "message": message,
         "author_name": author_name,
         "author_email": author_email,
@@ -150,7 +150,7 @@ pub(crate) fn job(state: &State, job: &Job) -> Value {
         "queued_duration": queued,
         "tag_list": job.spec.tags,
         "user": state.users.get(&job.user_id).map(|found| user(state, found)),
-        "commit": parent.map(commit),
+        "commit": parent.map(|pipeline| commit(&pipeline.commit)),
         "pipeline": parent.map(|found| pipeline(state, found)),
         "web_url": format!("{}/{path}/-/jobs/{}", state.url, job.id),
         "project": { "ci_job_token_scope_enabled": false },

@@ -4,9 +4,8 @@ use serde_json::{Value, json};
 
 use super::call::{Answer, Call, ok};
 use super::entities;
-use super::error::ApiError;
 use super::paging::paged;
-use crate::model::Project;
+use crate::model::{Level, Project};
 
 pub(super) async fn project(call: Call) -> Answer {
     let mut state = call.app.lock();
@@ -50,7 +49,7 @@ pub(super) async fn group(call: Call) -> Answer {
 pub(super) async fn protected_branches(call: Call) -> Answer {
     let mut state = call.app.lock();
     let caller = call.reader(&mut state)?;
-    let project = call.project_as(&state, &caller.user, crate::model::Level::Developer)?;
+    let project = call.project_as(&state, &caller.user, Level::Developer)?;
     let levels = json!([{ "access_level": 40, "access_level_description": "Maintainers" }]);
     let entry = |(index, name): (usize, &String)| {
         json!({
@@ -69,21 +68,6 @@ pub(super) async fn protected_branches(call: Call) -> Answer {
 pub(super) async fn protected_tags(call: Call) -> Answer {
     let mut state = call.app.lock();
     let caller = call.reader(&mut state)?;
-    call.project_as(&state, &caller.user, crate::model::Level::Developer)?;
+    call.project_as(&state, &caller.user, Level::Developer)?;
     paged(&call, &state, Vec::new())
-}
-
-impl Call {
-    /// Counts one use of a per-endpoint limit (0: none) and answers 429 above it.
-    pub(super) fn limit(
-        &self,
-        state: &mut crate::model::State,
-        name: &'static str,
-        key: &str,
-        limit: u64,
-    ) -> Result<(), ApiError> {
-        let now = state.now();
-        let used = state.ledger.use_limit(now, name, key);
-        if limit > 0 && used > limit { Err(ApiError::limited()) } else { Ok(()) }
-    }
 }

@@ -20,11 +20,8 @@ pub(super) async fn list(call: Call) -> Answer {
     let statuses = scopes(&call)?;
     let order = call.params.choice("order_by", &["id"])?;
     let sort = call.params.choice("sort", &["asc", "desc"])?;
-    let wanted = |job: &&Job| {
-        job.project_id == project.id
-            && (statuses.is_empty() || statuses.contains(&job.status))
-            && !job.retried
-    };
+    let wanted =
+        |job: &&Job| job.project_id == project.id && (statuses.is_empty() || statuses.contains(&job.status));
     let mut items: Vec<Value> =
         state.jobs.values().filter(wanted).map(|job| entities::job(&state, job)).collect();
     if sort.as_deref() != Some("asc") {

@@ -8,9 +8,11 @@ mod error;
 mod groups;
 mod job_api;
 mod jobs;
+mod limit;
 mod paging;
 mod params;
 mod pipelines;
+mod repository;
 mod runner_api;
 mod runner_params;
 mod runners;
@@ -48,7 +50,11 @@ pub(crate) fn routes() -> Router<App> {
         .route("/projects/{id}/pipelines", get(pipelines::list))
         .route("/projects/{id}/pipelines/{pipeline_id}", get(pipelines::show))
         .route("/projects/{id}/pipelines/{pipeline_id}/jobs", get(pipelines::jobs))
-        .route("/projects/{id}/pipelines/{pipeline_id}/cancel", post(pipelines::cancel));
+        .route("/projects/{id}/pipelines/{pipeline_id}/cancel", post(pipelines::cancel))
+        .route("/projects/{id}/pipelines/{pipeline_id}/variables", get(pipelines::variables))
+        .route("/projects/{id}/pipelines/{pipeline_id}/bridges", get(pipelines::bridges))
+        .route("/projects/{id}/repository/commits/{sha}", get(repository::commit))
+        .route("/projects/{id}/jobs/artifacts/{reference}/download", get(artifacts::latest));
     let routes = routes
         .route("/user/runners", post(runners::create))
         .route("/runners/all", get(runners_list::all))

@@ -1,6 +1,6 @@
 //! Pipelines as users see them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::call::{Answer, Call, created, ok};
 use super::entities;
@@ -22,8 +22,8 @@ pub(super) async fn create(call: Call) -> Answer {
         (project, caller.user, path, state.next_id())
     };
     let reference = call.params.text("ref").ok_or_else(|| ApiError::parameter("ref is missing"))?;
-    let variables = variables(call.params.get("variables"))?;
-    let invalid = |text: String| ApiError::invalid(serde_json::json!({ "base": [text] }));
+    let variables = given_variables(call.params.get("variables"))?;
+    let invalid = |text: String| ApiError::invalid(json!({ "base": [text] }));
     let read = tokio::task::spawn_blocking(move || {
         let found = git::resolve(&path, &reference).ok().flatten();
         let (commit, tag) = found.ok_or_else(|| invalid("Reference not found".to_owned()))?;
@@ -53,7 +53,7 @@ pub(super) async fn create(call: Call) -> Answer {
 }
 
 /// `[{"key": ..., "value": ..., "variable_type": "env_var"|"file"}]`.
-fn variables(given: Option<&Value>) -> Result<Vec<Variable>, ApiError> {
+fn given_variables(given: Option<&Value>) -> Result<Vec<Variable>, ApiError> {
     let read = |item: &Value| {
         let text = |name: &str| item[name].as_str().map(str::to_owned);
         let key = text("key").ok_or_else(|| ApiError::parameter("variables[0][key] is missing"))?;
@@ -106,6 +106,27 @@ pub(super) async fn jobs(call: Call) -> Answer {
         .rev()
         .filter(|job| (retried || !job.retried) && (statuses.is_empty() || statuses.contains(&job.status)));
     paged(&call, &state, wanted.map(|job| entities::job(&state, job)).collect())
+}
+
+/// The variables that the pipeline was started with.
+pub(super) async fn variables(call: Call) -> Answer {
+    let mut state = call.app.lock();
+    let caller = call.reader(&mut state)?;
+    call.project_as(&state, &caller.user, Level::Developer)?;
+    let item = |variable: &Variable| {
+        let kind = if variable.file { "file" } else { "env_var" };
+        json!({ "key": variable.key, "value": variable.value, "variable_type": kind, "raw": variable.raw })
+    };
+    paged(&call, &state, find(&call, &state)?.variables.iter().map(item).collect())
+}
+
+/// Trigger jobs: the stand-in has none.
+pub(super) async fn bridges(call: Call) -> Answer {
+    let mut state = call.app.lock();
+    let caller = call.reader(&mut state)?;
+    call.project(&state, &caller.user)?;
+    find(&call, &state)?;
+    paged(&call, &state, Vec::new())
 }
 
 pub(super) async fn cancel(call: Call) -> Answer {

@@ -67,10 +67,14 @@ impl RunnerChange {
     /// Makes the change, or says which rules of the model it breaks and changes nothing.
     pub(super) fn apply(self, runner: &mut Runner) -> Result<(), Vec<(&'static str, &'static str)>> {
         let mut changed = runner.clone();
-        macro_rules! take {
-            ($($field:ident)*) => { $(if let Some(value) = self.$field { changed.$field = value; })* };
-        }
-        take!(description maintenance_note paused locked run_untagged tags protected_only maximum_timeout);
+        set(&mut changed.description, self.description);
+        set(&mut changed.maintenance_note, self.maintenance_note);
+        set(&mut changed.paused, self.paused);
+        set(&mut changed.locked, self.locked);
+        set(&mut changed.run_untagged, self.run_untagged);
+        set(&mut changed.tags, self.tags);
+        set(&mut changed.protected_only, self.protected_only);
+        set(&mut changed.maximum_timeout, self.maximum_timeout);
         changed.tags.sort();
         changed.tags.dedup();
         let broken = broken_rules(&changed);
@@ -79,6 +83,12 @@ impl RunnerChange {
             return Ok(());
         }
         Err(broken)
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
     }
 }
 

@@ -29,7 +29,8 @@ pub(crate) async fn serve(AxumState(app): AxumState<App>, request: Request) -> R
         return plain_answer(StatusCode::NOT_FOUND, &[], "no such page in the stand-in");
     };
     let pushes = path.ends_with("/git-receive-pack") || query.contains("service=git-receive-pack");
-    let credentials = head.headers.get(AUTHORIZATION).and_then(|value| basic(value.to_str().ok()?));
+    let credentials =
+        head.headers.get(AUTHORIZATION).and_then(|value| basic_credentials(value.to_str().ok()?));
     let allowed = {
         let state = app.lock();
         let granted = grant(&state, repository, pushes, credentials);
@@ -113,7 +114,8 @@ fn grant(
     Ok(user.username.clone())
 }
 
-fn basic(header: &str) -> Option<(String, String)> {
+/// Name and password of an `Authorization: Basic` header.
+pub(crate) fn basic_credentials(header: &str) -> Option<(String, String)> {
     let decoded = BASE64_STANDARD.decode(header.strip_prefix("Basic ")?).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     text.split_once(':').map(|(name, password)| (name.to_owned(), password.to_owned()))

@@ -5,7 +5,7 @@
 mod cgi;
 mod http;
 
-pub(crate) use http::serve;
+pub(crate) use http::{basic_credentials, serve};
 
 use std::io;
 use std::path::Path;
@@ -46,6 +46,15 @@ pub(crate) fn resolve(path: &Path, reference: &str) -> Result<Option<(Commit, bo
         }
     }
     Ok(None)
+}
+
+/// The commit that a branch, a tag or an id names.
+pub(crate) fn commit_at(path: &Path, name: &str) -> Option<Commit> {
+    let sha = git(
+        Some(path),
+        &["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{name}^{{commit}}")],
+    );
+    commit(path, sha.ok()?.trim()).ok()
 }
 
 /// The text of a file in a commit, if it is there.

@@ -43,6 +43,11 @@ fn a_push_makes_a_pipeline_that_a_job_token_can_fetch() {
     let missing = call(&server, root, "POST", "/projects/hpc%2Ftool/pipeline", json!({ "ref": "none" }));
     assert_eq!(missing.json()["message"]["base"][0], "Reference not found");
 
+    let commit =
+        call(&server, root, "GET", "/projects/hpc%2Ftool/repository/commits/main", json!(null)).json();
+    assert_eq!(commit["title"], "First");
+    assert_eq!(commit["last_pipeline"]["id"], made.json()["id"]);
+
     let (_, token) = server.add_runner(json!({ "path": "hpc/tool", "run_untagged": true }));
     let job = run_next(&server, &token);
     assert_eq!(job["git_info"]["sha"], made.json()["sha"]);
