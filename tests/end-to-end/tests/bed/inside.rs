@@ -1,7 +1,7 @@
 //! What a script sees.
 
 use end_to_end::bed::image;
-use end_to_end::executor::{BUILD_FAILURE, Site};
+use end_to_end::executor::{BUILD_FAILURE, SYSTEM_FAILURE, Site};
 use serde_json::json;
 
 use crate::LevelTest;
@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("inside: root, writable everywhere, kept until after_script", writable),
     ("inside: allocation variables pass, others do not", pass_env),
     ("inside: project caches are kept apart", caches),
+    ("inside: no path is made from a job's odd variable", odd_paths),
     ("inside: checkouts are writable for every user", shared_builds),
 ];
 
@@ -170,6 +171,16 @@ fn caches(level: &str) {
     assert_eq!(run(1, false, "cat /cache/file"), "one\n");
     assert_eq!(run(2, false, "ls /cache"), "");
     assert_eq!(run(1, true, "ls /cache"), "");
+}
+
+fn odd_paths(level: &str) {
+    let site = site(level, "image_tmp_dir = \"/scratch/tmp-$CUSTOM_ENV_CI_COMMIT_REF_NAME\"");
+    let prepare = |name: &str| {
+        let variables = json!({ "variables": [{ "key": "CI_COMMIT_REF_NAME", "value": name }] });
+        site.job(&image("busybox:latest"), variables).prepare()
+    };
+    prepare("../../etc").failed(SYSTEM_FAILURE, "would leave its directory");
+    assert!(!std::path::Path::new("/scratch/tmp-..").exists());
 }
 
 fn shared_builds(level: &str) {
