@@ -197,7 +197,9 @@ fn features(info: &Value) -> Vec<String> {
 /// Makes or renews the manager record, and counts the contact of the runner where `contact` says so.
 fn touch(state: &mut State, call: &Call, runner_id: i64, contact: bool) -> String {
     let system_id = call.params.text("system_id").unwrap_or_else(|| LEGACY_SYSTEM_ID.to_owned());
-    let (now, id) = (state.now(), state.next_id());
+    let now = state.now();
+    let known = state.runners.get(&runner_id).is_some_and(|runner| runner.managers.contains_key(&system_id));
+    let id = if known { 0 } else { state.next_id() };
     let Some(runner) = state.runners.get_mut(&runner_id) else { return system_id };
     let manager = runner.managers.entry(system_id.clone()).or_insert_with(|| Manager {
         id,

@@ -154,9 +154,9 @@ pub(super) async fn delete(call: Call) -> Answer {
     if runner.project_ids.len() > 1 {
         return Err(ApiError::forbidden_because("Runner associated with more than one project"));
     }
-    if call.header("if-unmodified-since").is_some_and(|since| !since.trim().is_empty()) {
-        let text = "Precondition Failed";
-        return Err(ApiError::with_status(StatusCode::PRECONDITION_FAILED, text));
+    let since = call.header("if-unmodified-since").and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
+    if since.is_some_and(|since| since.timestamp() < runner.created_at) {
+        return Err(ApiError::with_status(StatusCode::PRECONDITION_FAILED, "Precondition Failed"));
     }
     state.runners.remove(&id);
     no_content()

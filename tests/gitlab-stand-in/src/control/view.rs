@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::clock::iso;
-use crate::model::{Job, Pipeline, Project, Runner, State};
+use crate::matching::is_stuck;
+use crate::model::{Artifact, Job, Pipeline, Project, Runner, State};
 
 /// Everything but requests.
 pub(crate) fn state_view(state: &State) -> Value {
@@ -20,7 +21,7 @@ pub(crate) fn state_view(state: &State) -> Value {
 
 /// One job. The trace is text here; bytes that are no UTF-8 are replaced.
 pub(crate) fn job_view(state: &State, job: &Job) -> Value {
-    let artifact = |artifact: &crate::model::Artifact| {
+    let artifact = |artifact: &Artifact| {
         json!({
             "filename": artifact.filename,
             "type": artifact.kind,
@@ -40,6 +41,7 @@ pub(crate) fn job_view(state: &State, job: &Job) -> Value {
         "protected": job.protected,
         "status": job.status,
         "claimed": job.is_claimed(),
+        "stuck": is_stuck(state, job, state.now()),
         "failure_reason": job.failure_reason,
         "exit_code": job.exit_code,
         "allowed_to_fail": job.failure_is_allowed(),

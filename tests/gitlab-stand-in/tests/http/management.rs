@@ -121,3 +121,17 @@ fn contact_is_what_gitlab_counts_as_contact() {
     assert_eq!(runner_call(&server, "DELETE", "/runners/managers", body).status, 204);
     assert_eq!(status(), "never_contacted", "the last manager takes the contact time with it");
 }
+
+#[test]
+fn a_shared_runner_is_taken_from_a_project_before_it_is_deleted() {
+    let server = stand_in();
+    let other = server.add_project("hpc/other");
+    let (id, _) = server.add_runner(json!({ "path": "hpc/solver", "tags": ["a"] }));
+    let root = |method: &str, path: &str, body: Value| call(&server, server.root_token(), method, path, body);
+    let path = format!("/runners/{id}");
+    assert_eq!(root("POST", &format!("/projects/{other}/runners"), json!({ "runner_id": id })).status, 201);
+    let refused = root("DELETE", &path, json!(null));
+    assert_eq!(refused.json()["message"], "403 Forbidden - Runner associated with more than one project");
+    assert_eq!(root("DELETE", &format!("/projects/{other}{path}"), json!(null)).status, 204);
+    assert_eq!(root("DELETE", &path, json!(null)).status, 204);
+}

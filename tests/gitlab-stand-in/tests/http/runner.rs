@@ -116,3 +116,32 @@ fn wrong_tokens_are_403_and_router_discovery_is_501() {
     assert_eq!(runner_call(&server, "POST", "/runners", json!({ "token": "x" })).status, 410);
     assert_eq!(update_job(&server, &json!({ "id": 9999, "token": "x" }), json!({})).status, 403);
 }
+
+#[test]
+fn a_job_that_the_runner_cannot_do_fails_at_hand_out() {
+    let server = stand_in();
+    let (_, token) = server.add_runner(json!({ "path": "hpc/solver", "run_untagged": true }));
+    let job = json!({ "script": ["x"], "artifacts": { "paths": ["out/"], "exclude": ["out/tmp"] } });
+    let id = server.enqueue("hpc/solver", job);
+    let info = json!({ "features": { "refspecs": true } });
+    let asked = runner_call(&server, "POST", "/jobs/request", json!({ "token": token, "info": info }));
+    assert_eq!(asked.status, 204);
+    assert_eq!(server.job(id)["failure_reason"], "runner_unsupported");
+}
+
+#[test]
+fn a_paused_runner_gets_nothing_and_its_jobs_are_stuck() {
+    let server = stand_in();
+    let (runner, token) = server.add_runner(json!({ "path": "hpc/solver", "run_untagged": true }));
+    let id = server.enqueue("hpc/solver", json!({ "script": ["x"] }));
+    let pause = |paused: bool| {
+        let path = format!("/runners/{runner}");
+        assert_eq!(call(&server, server.root_token(), "PUT", &path, json!({ "paused": paused })).status, 200);
+    };
+    pause(true);
+    let asked = request_job(&server, &token);
+    assert_eq!((asked.status, &server.job(id)["stuck"]), (204, &json!(true)));
+    pause(false);
+    assert_eq!(server.job(id)["stuck"], false, "asking was a contact");
+    assert_eq!(request_job(&server, &token).status, 201);
+}
