@@ -12,7 +12,7 @@ use ureq::http::header::{LINK, LOCATION, RETRY_AFTER};
 use ureq::http::{Method, Request, Response};
 
 use crate::connection::{ConnectionError, Proxies, connect};
-use crate::error::{Answer, ApiError, ErrorKind};
+use crate::error::{Answer, ApiError, ErrorKind, cause};
 use crate::link::next_page;
 use crate::retry::{Repeat, chance, wait_before_retry};
 
@@ -190,7 +190,7 @@ impl Call<'_> {
             Err(error) => {
                 let kind = ErrorKind::of_failure(&error);
                 return Err(ApiError {
-                    source: Some(Box::new(error)),
+                    source: Some(cause(error)),
                     ..self.error(&url, None, kind, String::new())
                 });
             }
@@ -213,7 +213,7 @@ impl Call<'_> {
 
     fn failed(&self, url: &str, error: ureq::Error) -> ApiError {
         let kind = ErrorKind::of_failure(&error);
-        ApiError { source: Some(Box::new(error)), ..self.error(url, None, kind, String::new()) }
+        ApiError { source: Some(cause(error)), ..self.error(url, None, kind, String::new()) }
     }
 
     fn error(&self, url: &str, status: Option<u16>, kind: ErrorKind, body: String) -> ApiError {

@@ -1,5 +1,6 @@
 //! What can go wrong with a request, in the terms of the people who have to repair it.
 
+use std::error::Error;
 use std::fmt;
 
 use meta_host::{Failure, exit};
@@ -20,7 +21,7 @@ pub struct ApiError {
     pub body: String,
     pub kind: ErrorKind,
     #[source]
-    pub(crate) source: Option<Box<ureq::Error>>,
+    pub(crate) source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 /// The reason, as far as it makes a difference to what can be done.
@@ -105,6 +106,14 @@ impl ErrorKind {
             ureq::Error::Timeout(_) | ureq::Error::BodyStalled => Self::Interrupted,
             _ => Self::NotGitLab,
         }
+    }
+}
+
+/// What went wrong below HTTP, without ureq's own wrapping of it.
+pub(crate) fn cause(error: ureq::Error) -> Box<dyn Error + Send + Sync> {
+    match error {
+        ureq::Error::Io(error) => error.into(),
+        error => error.into(),
     }
 }
 

@@ -10,8 +10,8 @@ use crate::{Environment, Failure};
 /// Runs `body` with the environment as it is now and ends with the exit code that it returns.
 ///
 /// `body` returns an exit code itself (`exit::DONE`, or `exit::PARTIAL` when it has reported what failed); an error is
-/// reported here. The log goes to stderr. Only messages of our own crates go below `warn`, because the HTTP and TLS
-/// libraries write request headers, and so tokens, at `trace`.
+/// reported here. The log goes to stderr. Only our own crates write to it: the HTTP and TLS libraries log request headers,
+/// and so tokens, at `trace`, and at `error` what we report ourselves.
 pub fn run<E: Failure>(level: LevelFilter, body: impl FnOnce(&Environment) -> Result<u8, E>) -> ExitCode {
     start_log(level);
     match body(&Environment::capture()) {
@@ -32,7 +32,7 @@ pub fn report(error: &dyn Failure) {
 fn start_log(level: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     builder
-        .filter_level(level.min(LevelFilter::Warn))
+        .filter_level(LevelFilter::Off)
         .filter_module("meta_", level)
         .filter_module("gitlab_meta_runner", level)
         .format(|out, record| match record.level() {

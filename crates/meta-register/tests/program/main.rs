@@ -1,0 +1,5 @@
+//! `meta-register` as a program against the GitLab stand-in.
+
+mod bad_input;
+mod cycle;
+mod sandbox;
