@@ -1,7 +1,7 @@
 //! Makes the root file system.
 
 use super::{install, mirror, place, recipe};
-use crate::failure::{During, Result};
+use crate::failure::{During, Failure, Result};
 use crate::process;
 use crate::progress::Progress;
 use std::fs;
@@ -28,12 +28,28 @@ pub(super) fn ensure(progress: &Progress) -> Result<()> {
     fs::write(place::root_stamp(), recipe::stamp()).during(|| "write the recipe beside the root".to_owned())
 }
 
+/// mmdebstrap mounts into the root that it makes. In namespaces of its own that end with this program, an interrupted
+/// run leaves neither processes nor mounts, which a later removal of the half-made root would walk into.
+const ALONE: [&str; 9] = [
+    "--pdeathsig",
+    "KILL",
+    "unshare",
+    "--mount",
+    "--pid",
+    "--mount-proc",
+    "--fork",
+    "--kill-child=KILL",
+    "--",
+];
+
 /// Runs mmdebstrap with the keys, mirror and options of this machine; packages are downloaded once.
 pub(super) fn debootstrap(arguments: &[String], into: &Path) -> Result<()> {
     let packages = place::cache().join("packages");
     fs::create_dir_all(&packages).during(|| format!("make `{}`", packages.display()))?;
-    let mut command = Command::new("mmdebstrap");
+    let mut command = Command::new("setpriv");
     command
+        .args(ALONE)
+        .arg("mmdebstrap")
         .args(arguments)
         .args(mirror::apt_options()?)
         .arg(format!("--keyring={}", install::KEYRING))
@@ -48,12 +64,43 @@ pub(super) fn debootstrap(arguments: &[String], into: &Path) -> Result<()> {
     })
 }
 
+/// Removes a folder or file, if it exists and nothing is mounted below it.
 fn remove(path: &Path) -> Result<()> {
+    let mounts =
+        fs::read_to_string("/proc/self/mountinfo").during(|| "read the list of mounts".to_owned())?;
+    if has_mount(&mounts, path) {
+        return Err(Failure::new(format!("something is mounted below `{}`", path.display())).with_hint(
+            format!("`findmnt --submounts` shows it; unmount it before `{}` is removed", path.display()),
+        ));
+    }
     let outcome = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match outcome {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).during(|| format!("remove `{}`", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether proc_pid_mountinfo(5) has a mount point at or below the path.
+fn has_mount(mountinfo: &str, path: &Path) -> bool {
+    mountinfo
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .any(|point| Path::new(point).starts_with(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_mount;
+    use std::path::Path;
+
+    #[test]
+    fn mounts_below_are_seen_and_those_beside_are_not() {
+        let mounts =
+            "22 1 0:21 / /bed/root.unfinished/proc rw - proc proc rw\n23 1 0:2 / / rw - ext4 /dev/vda rw\n";
+        assert!(has_mount(mounts, Path::new("/bed/root.unfinished")));
+        assert!(has_mount(mounts, Path::new("/bed/root.unfinished/proc")));
+        assert!(!has_mount(mounts, Path::new("/bed/root")));
     }
 }

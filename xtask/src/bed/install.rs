@@ -3,7 +3,7 @@
 use crate::failure::{Failure, Result};
 use crate::process;
 use crate::progress::Progress;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Debian's archive keys; mmdebstrap checks sid with them, on Ubuntu too.
@@ -16,16 +16,18 @@ struct Need {
 }
 
 const NEEDS: &[Need] = &[
+    Need { package: "apt", file: "apt-get" },
     Need { package: "mmdebstrap", file: "mmdebstrap" },
     Need { package: "debian-archive-keyring", file: KEYRING },
     Need { package: "mount", file: "mount" },
+    Need { package: "util-linux", file: "unshare" },
     Need { package: "tar", file: "tar" },
 ];
 
 /// Installs what is missing.
 ///
 /// # Errors
-/// Not root, or something is missing and this is no system with apt-get.
+/// Not root, or something is missing and this is no system with apt-get; both name what is missing.
 pub(super) fn ensure(progress: &Progress) -> Result<()> {
     let missing = missing();
     if !nix::unistd::Uid::effective().is_root() {
@@ -37,13 +39,13 @@ pub(super) fn ensure(progress: &Progress) -> Result<()> {
         return Err(Failure::new(format!("the bed needs root, since it mounts file systems{also}"))
             .with_hint("run it as root, for example in a virtual machine or a privileged container"));
     }
-    if find("apt-get").is_none() || find("dpkg").is_none() {
-        return Err(Failure::new("this machine has no apt-get and dpkg").with_hint(
-            "the bed is made on Debian and Ubuntu; elsewhere run it in a Debian virtual machine",
-        ));
-    }
     if missing.is_empty() {
         return Ok(());
+    }
+    if find("apt-get").is_none() || find("dpkg").is_none() {
+        return Err(Failure::new(format!("packages are missing: {}", missing.join(", "))).with_hint(
+            "only on Debian and Ubuntu they are installed for you; elsewhere use a Debian virtual machine",
+        ));
     }
     progress.step(format!("installing {} with apt-get", missing.join(", ")));
     process::run(apt_get().arg("update"))
@@ -58,7 +60,7 @@ fn missing() -> Vec<&'static str> {
 }
 
 /// A program of the PATH, or an absolute path that exists.
-pub(super) fn find(file: &str) -> Option<std::path::PathBuf> {
+pub(super) fn find(file: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join(file)).find(|path| Path::is_file(path))
 }
