@@ -60,7 +60,7 @@ impl Inside {
     }
 }
 
-/// The process on the host: enters the namespaces and starts [`supervise`] there.
+/// The process on the host: enters the namespaces and starts `supervise` there.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !Uid::effective().is_root() {
         return Err(Failure::new("only root can enter the bed")
