@@ -9,6 +9,7 @@ use meta_core::secret::Secret;
 use meta_core::source::Problems;
 use meta_core::template::Template;
 use meta_core::variables::Variables;
+use meta_host::exit::report_chain;
 use meta_host::files::{FileError, read_private};
 use meta_host::{Environment, Failure, exit};
 
@@ -58,6 +59,13 @@ impl Failure for SessionError {
             Self::TokenFile(error) => error.hint(),
             Self::Connection(error) => error.hint(),
             Self::Expand(_) => None,
+        }
+    }
+
+    fn report(&self) -> String {
+        match self {
+            Self::Expand(problems) => problems.report(),
+            _ => report_chain(self),
         }
     }
 }

@@ -31,17 +31,22 @@ pub trait Failure: Error {
     ///
     /// Overridden only by errors that are reports of several problems already.
     fn report(&self) -> String {
-        let mut report = format!("error: {self}");
-        let mut source = self.source();
-        while let Some(cause) = source {
-            report.push_str(&format!("\ncaused by: {cause}"));
-            source = cause.source();
-        }
-        for line in self.hint().iter().flat_map(|hint| hint.lines()) {
-            report.push_str(&format!("\nhint: {line}"));
-        }
-        report
+        report_chain(self)
     }
+}
+
+/// One error with its causes and hints: what [`Failure::report`] is unless a type has a better one.
+pub fn report_chain<E: Failure + ?Sized>(error: &E) -> String {
+    let mut report = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        report.push_str(&format!("\ncaused by: {cause}"));
+        source = cause.source();
+    }
+    for line in error.hint().iter().flat_map(|hint| hint.lines()) {
+        report.push_str(&format!("\nhint: {line}"));
+    }
+    report
 }
 
 #[cfg(test)]
