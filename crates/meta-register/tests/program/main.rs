@@ -2,4 +2,5 @@
 
 mod bad_input;
 mod cycle;
+mod lock;
 mod sandbox;
