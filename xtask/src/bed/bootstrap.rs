@@ -44,10 +44,15 @@ const ALONE: [&str; 9] = [
 
 /// Runs mmdebstrap with the keys, mirror and options of this machine; packages are downloaded once.
 pub(super) fn debootstrap(arguments: &[String], into: &Path) -> Result<()> {
-    let packages = place::cache().join("packages");
-    fs::create_dir_all(&packages).during(|| format!("make `{}`", packages.display()))?;
+    let (packages, temporary) = (place::cache().join("packages"), place::temporary());
+    // Of an interrupted run.
+    remove(&temporary)?;
+    for folder in [&packages, &temporary] {
+        fs::create_dir_all(folder).during(|| format!("make `{}`", folder.display()))?;
+    }
     let mut command = Command::new("setpriv");
     command
+        .env("TMPDIR", &temporary)
         .args(ALONE)
         .arg("mmdebstrap")
         .args(arguments)

@@ -22,6 +22,11 @@ pub(super) fn root_stamp() -> PathBuf {
     bed().join("root.recipe")
 }
 
+/// Where mmdebstrap unpacks what becomes a tar file.
+pub(super) fn temporary() -> PathBuf {
+    bed().join("temporary")
+}
+
 /// Downloaded packages and the Debian test image.
 pub(super) fn cache() -> PathBuf {
     bed().join("cache")
