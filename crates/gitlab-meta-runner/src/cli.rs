@@ -24,20 +24,8 @@ enum Task {
     CreateExampleConfig,
     /// Report every problem of the configuration
     CheckConfig,
-    /// Print the sections of every instance as they are used, without secrets
-    ShowConfig,
-    /// Check what must be there before the first job
-    Doctor,
     /// Register the runners and write gitlab-runner's configuration
     Configure,
-    /// Launch runners for the jobs that are pending now
-    RunSingle,
-    /// Launch runners until stopped
-    Run,
-    /// Print what was launched and why
-    Status,
-    /// Print what the next tick would launch
-    Plan,
     /// The custom executor, for gitlab-runner
     #[command(disable_help_flag = true)]
     Executor {
@@ -52,12 +40,6 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, StartErr
         Task::ShowExampleConfig => ("meta-configure", "example"),
         Task::CreateExampleConfig => ("meta-configure", "create"),
         Task::CheckConfig => ("meta-configure", "check"),
-        Task::ShowConfig => ("meta-configure", "show"),
-        Task::Doctor => ("meta-configure", "doctor"),
-        Task::RunSingle => ("meta-launcher", "once"),
-        Task::Run => ("meta-launcher", "run"),
-        Task::Status => ("meta-launcher", "status"),
-        Task::Plan => ("meta-launcher", "plan"),
         Task::Executor { args } => return replace(environment, "meta-executor", args.clone()),
         Task::Configure => return configure(args, environment),
     };

@@ -1,3 +1,17 @@
-//! Writes gitlab-runner.toml and checks the configuration
+//! Writes what gitlab-runner and the executor read, and the tools around the configuration file.
 
-fn main() {}
+mod check;
+mod cli;
+mod example;
+mod failure;
+mod files;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = cli::Args::parse();
+    meta_host::app::run(args.common.level(), |environment| cli::run(&args, environment))
+}

@@ -89,11 +89,16 @@ pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
 }
 
 pub(crate) fn syntax_problem(error: &toml_edit::TomlError) -> Problem {
-    Problem {
-        span: error.span(),
-        message: format!("not TOML: {}", error.message().replace('\n', ", ")),
-        hint: Some("strings need quotes, and each table and key may stand in the file once".to_owned()),
-    }
+    let reason = error.message();
+    let hint = if reason.contains("duplicate key") {
+        "write each key and each table once; move what belongs together into one table"
+    } else if reason.contains("escape") {
+        "write `\\\\` for a backslash, or put the text in single quotes, where nothing is escaped"
+    } else {
+        "write one `key = value` per line, text in quotes: `key = \"text\"`"
+    };
+    let message = format!("not TOML: {}", reason.replace('\n', ", "));
+    Problem { span: error.span(), message, hint: Some(hint.to_owned()) }
 }
 
 /// Every part is read before any is missed, so that all problems are found.
@@ -148,7 +153,7 @@ impl Default for Poll {
 
 fn read_poll(section: Section<'_>) -> Poll {
     let default = Poll::default();
-    let interval_s = section.positive("interval", " of seconds").unwrap_or(default.interval_s);
+    let interval_s = section.positive("interval", " seconds").unwrap_or(default.interval_s);
     let keep_alive = section.bool("keep_alive").unwrap_or(default.keep_alive);
     section.finish();
     Poll { interval_s, keep_alive }

@@ -84,7 +84,8 @@ fn render_instance(instance: &ExecutorInstance) -> Table {
         }
     }
     if !instance.config_variables.is_empty() {
-        let variables: Table = instance.config_variables.iter().map(|(key, value)| (key, Item::from(value))).collect();
+        let variables: Table =
+            instance.config_variables.iter().map(|(key, value)| (key, Item::from(value))).collect();
         table.insert("config_variables", Item::Table(variables));
     }
     table
@@ -126,14 +127,20 @@ fn render_executor(config: &ExecutorConfig) -> Table {
     put("keep_builds", config.keep_builds.then_some(true.into()));
     put("pass_env", config.pass_env.as_deref().map(strings));
     put("shm_size", config.shm_size.and_then(|size| i64::try_from(size).ok()).map(Value::from));
-    put("insecure_registries", (!config.insecure_registries.is_empty()).then(|| strings(&config.insecure_registries)));
+    put(
+        "insecure_registries",
+        (!config.insecure_registries.is_empty()).then(|| strings(&config.insecure_registries)),
+    );
     put("registry_ca_file", text(&config.registry_ca_file));
     table
 }
 
 /// The word of a value that is not the default.
 fn changed<T: PartialEq + Default>(words: &[(&str, T)], value: T) -> Option<Value> {
-    words.iter().find(|(_, named)| *named == value && value != T::default()).map(|(word, _)| Value::from(*word))
+    words
+        .iter()
+        .find(|(_, named)| *named == value && value != T::default())
+        .map(|(word, _)| Value::from(*word))
 }
 
 const HINT: &str = "write the file anew: `meta-configure render`";
@@ -162,15 +169,99 @@ fn read_instances(section: &Section<'_>) -> BTreeMap<InstanceName, ExecutorInsta
         let value = ExecutorInstance {
             builds_dir: path("builds_dir"),
             cache_dir: path("cache_dir"),
-            config_variables: instance.section("config_variables").map(read_config_variables).unwrap_or_default(),
+            config_variables: instance
+                .section("config_variables")
+                .map(read_config_variables)
+                .unwrap_or_default(),
         };
         instance.finish();
         match key.parse::<InstanceName>() {
             Ok(name) => {
                 instances.insert(name, value);
-            },
+            }
             Err(error) => section.reader().problem(section.key_span(key), error.to_string(), HINT),
         }
     }
     instances
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::config;
+
+    fn file_of(sample: &str) -> ExecutorFile {
+        let config = config::parse(Path::new("sample.toml"), sample).unwrap();
+        let instance = |variables: &BTreeMap<String, String>| ExecutorInstance {
+            builds_dir: Some("/home/ci/builds/".into()),
+            cache_dir: None,
+            config_variables: variables.clone(),
+        };
+        ExecutorFile {
+            name: config.name,
+            executor: config.executor.unwrap_or_default(),
+            instances: config
+                .instances
+                .iter()
+                .map(|(k, v)| (k.clone(), instance(&v.config_variables)))
+                .collect(),
+            source: config.source,
+        }
+    }
+
+    #[test]
+    fn the_seed_as_the_node_reads_it() {
+        let file = file_of(include_str!("../../../tests/configs/valid/seed.toml"));
+        expect![[r#"
+            version = 1
+            name = "meta-runner"
+
+            [executor]
+            builds_dir = "$HOME/builds"
+            image_dir = "$HOME/images"
+            image_cache_dir = "$HOME/image_cache"
+            image_tmp_dir = "$HOME/image_tmp"
+            pull_policy = ["if-not-present"]
+            apptainer_executable = "apptainer"
+            description = "Slurm job $SLURM_JOB_ID"
+
+            [instances.test-runner]
+            builds_dir = "/home/ci/builds/"
+
+            [instances.test-runner.config_variables]
+            VARIABLE = "value"
+        "#]]
+        .assert_eq(&file.render());
+    }
+
+    #[test]
+    fn everything_comes_back() {
+        for sample in [
+            include_str!("../../../tests/configs/valid/seed.toml"),
+            include_str!("../../../tests/configs/valid/group.toml"),
+        ] {
+            let file = file_of(sample);
+            let text = file.render();
+            let back =
+                parse(Path::new("x.executor.toml"), &text).unwrap_or_else(|problems| panic!("{problems}"));
+            assert_eq!((back.name.clone(), &back.executor), (file.name, &file.executor));
+            assert_eq!(back.instances, file.instances);
+            assert_eq!(back.render(), text);
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused() {
+        let problems = parse(Path::new("x.executor.toml"), "version = 2\nname = \"x\"").unwrap_err();
+        expect![[r#"
+            error: this version of the file is not known here
+              --> x.executor.toml:1:1
+              |
+            1 | version = 2
+              | ^^^^^^^
+            hint: write the file anew: `meta-configure render`"#]]
+        .assert_eq(&problems.to_string());
+    }
 }

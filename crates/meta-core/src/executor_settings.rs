@@ -96,13 +96,19 @@ pub struct Mount {
 }
 
 /// What reaches the job without `pass_env`: the allocation and its GPUs.
-const PASS_ENV: [&str; 4] = ["SLURM_*", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
+const PASS_ENV: [&str; 4] =
+    ["SLURM_*", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"];
 
 /// Docker's default for `/dev/shm`, in bytes.
 const SHM_SIZE: u64 = 64 << 20;
 
-pub(crate) fn expand(config: &ExecutorConfig, variables: &Variables) -> Result<ExecutorSettings, ExpandError> {
-    let text = |template: &Option<Template>| template.as_ref().map(|template| template.expand(variables)).transpose();
+pub(crate) fn expand(
+    config: &ExecutorConfig,
+    variables: &Variables,
+) -> Result<ExecutorSettings, ExpandError> {
+    let text = |template: &Option<Template>| {
+        template.as_ref().map(|template| template.expand(variables)).transpose()
+    };
     let path = |template: &Option<Template>| Ok::<_, ExpandError>(text(template)?.map(PathBuf::from));
     let texts = |templates: &[Template]| -> Result<Vec<String>, ExpandError> {
         templates.iter().map(|template| template.expand(variables)).collect()
@@ -131,7 +137,11 @@ pub(crate) fn expand(config: &ExecutorConfig, variables: &Variables) -> Result<E
         apptainer_executable: path(&config.apptainer_executable)?.unwrap_or_else(|| "apptainer".into()),
         gpu_amd: expand_flag(&config.gpu_amd, variables)?,
         gpu_nvidia: expand_flag(&config.gpu_nvidia, variables)?,
-        mount: config.mount.iter().map(|template| expand_mount(template, variables)).collect::<Result<_, _>>()?,
+        mount: config
+            .mount
+            .iter()
+            .map(|template| expand_mount(template, variables))
+            .collect::<Result<_, _>>()?,
         description: text(&config.description)?.unwrap_or_default(),
         helper: config.helper,
         network: config.network,
@@ -160,9 +170,13 @@ fn expand_flag(flag: &Flag, variables: &Variables) -> Result<bool, ExpandError> 
             "true" => Ok(true),
             "false" => Ok(false),
             other => {
-                let message = format!("`{}` expands to `{other}`, and must be `true` or `false`", template.key());
-                Err(template.error(message, "use a variable that is `true` or `false`, with a default: `\"${GPU:false}\"`"))
-            },
+                let message =
+                    format!("`{}` expands to `{other}`, and must be `true` or `false`", template.key());
+                Err(template.error(
+                    message,
+                    "use a variable that is `true` or `false`, with a default: `\"${GPU:false}\"`",
+                ))
+            }
         },
     }
 }
@@ -178,7 +192,71 @@ fn expand_mount(template: &Template, variables: &Variables) -> Result<Mount, Exp
     };
     if !source.starts_with('/') || !target.starts_with('/') {
         let message = format!("`{}` has no mount `{text}`", template.key());
-        return Err(template.error(message, "write two absolute paths: `\"/on/the/host:/in/the/job\"`, with `:ro` behind to forbid writing"));
+        return Err(template.error(
+            message,
+            "write two absolute paths: `\"/on/the/host:/in/the/job\"`, with `:ro` behind to forbid writing",
+        ));
     }
     Ok(Mount { source: source.into(), target: target.into(), read_only })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::executor_file;
+
+    fn expand_text(executor: &str) -> Result<ExecutorSettings, String> {
+        let text = format!("version = 1\nname = \"x\"\n[executor]\n{executor}\n");
+        let file = executor_file::parse(Path::new("x.executor.toml"), &text).unwrap();
+        let mut variables = Variables::default();
+        variables.environment.insert("HOME".to_owned(), "/home/ci".to_owned());
+        variables.environment.insert("GPU".to_owned(), "true".to_owned());
+        expand(&file.executor, &variables).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults() {
+        let settings = expand_text("").unwrap();
+        assert_eq!(settings.pull_policy, [PullPolicy::Always]);
+        assert_eq!(settings.allowed_pull_policies, [PullPolicy::Always]);
+        assert_eq!(settings.apptainer_executable, Path::new("apptainer"));
+        assert_eq!((settings.shm_size, settings.gpu_amd, settings.builds_dir), (67_108_864, false, None));
+        assert_eq!(settings.pass_env[0], "SLURM_*");
+    }
+
+    #[test]
+    fn what_may_be_asked_for_follows_what_is_done() {
+        let settings = expand_text("pull_policy = [\"if-not-present\", \"${NO:never}\"]").unwrap();
+        assert_eq!(settings.pull_policy, [PullPolicy::IfNotPresent, PullPolicy::Never]);
+        assert_eq!(settings.allowed_pull_policies, settings.pull_policy);
+        assert_eq!(
+            expand_text("pull_policy = \"often\"").unwrap_err(),
+            "`executor.pull_policy` has no value `often`"
+        );
+    }
+
+    #[test]
+    fn a_switch_may_be_a_template() {
+        let settings = expand_text("gpu_amd = \"$GPU\"\ngpu_nvidia = \"${NO:false}\"").unwrap();
+        assert_eq!((settings.gpu_amd, settings.gpu_nvidia), (true, false));
+        let error = expand_text("gpu_amd = \"1\"").unwrap_err();
+        assert_eq!(error, "`executor.gpu_amd` expands to `1`, and must be `true` or `false`");
+    }
+
+    #[test]
+    fn mounts() {
+        let settings = expand_text("mount = [\"~/a:/b\", \"/data:/data:ro\"]").unwrap();
+        let mount = |source: &str, target: &str, read_only| Mount {
+            source: source.into(),
+            target: target.into(),
+            read_only,
+        };
+        assert_eq!(settings.mount, [mount("/home/ci/a", "/b", false), mount("/data", "/data", true)]);
+        for bad in ["/a", "a:/b", "/a:b", "/a:/b:rx", "/a:/b:ro:z"] {
+            let error = expand_text(&format!("mount = [\"{bad}\"]")).unwrap_err();
+            assert_eq!(error, format!("`executor.mount` has no mount `{bad}`"));
+        }
+    }
 }

@@ -50,7 +50,10 @@ pub fn expand_runner(runner: &RunnerTemplate, variables: &Variables) -> Result<T
 ///
 /// # Errors
 /// The first variable that is not set, or value that does not fit its key.
-pub fn expand_executor(executor: &ExecutorConfig, variables: &Variables) -> Result<ExecutorSettings, ExpandError> {
+pub fn expand_executor(
+    executor: &ExecutorConfig,
+    variables: &Variables,
+) -> Result<ExecutorSettings, ExpandError> {
     executor_settings::expand(executor, variables)
 }
 
@@ -63,7 +66,7 @@ fn expand_table(entries: &[(String, RunnerValue)], variables: &Variables) -> Res
                 let tables: Result<ArrayOfTables, ExpandError> =
                     tables.iter().map(|entries| expand_table(entries, variables)).collect();
                 Item::ArrayOfTables(tables?)
-            },
+            }
             value => Item::Value(expand_value(value, variables)?),
         };
         table.insert(key, item);
@@ -76,18 +79,123 @@ fn expand_value(value: &RunnerValue, variables: &Variables) -> Result<Value, Exp
         RunnerValue::Template(template) => template.expand(variables)?.into(),
         RunnerValue::Plain(value) => value.clone(),
         RunnerValue::List(values) => {
-            let values: Result<Array, ExpandError> = values.iter().map(|value| expand_value(value, variables)).collect();
+            let values: Result<Array, ExpandError> =
+                values.iter().map(|value| expand_value(value, variables)).collect();
             values?.into()
-        },
+        }
         RunnerValue::Table(entries) => expand_inline(entries, variables)?.into(),
         RunnerValue::Tables(tables) => {
             let tables: Result<Array, ExpandError> =
                 tables.iter().map(|entries| Ok(Value::from(expand_inline(entries, variables)?))).collect();
             tables?.into()
-        },
+        }
     })
 }
 
-fn expand_inline(entries: &[(String, RunnerValue)], variables: &Variables) -> Result<InlineTable, ExpandError> {
+fn expand_inline(
+    entries: &[(String, RunnerValue)],
+    variables: &Variables,
+) -> Result<InlineTable, ExpandError> {
     entries.iter().map(|(key, value)| Ok((key.clone(), expand_value(value, variables)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::config::{self, Config};
+
+    fn seed() -> Config {
+        let text = include_str!("../../../tests/configs/valid/seed.toml");
+        config::parse(Path::new("seed.toml"), text).unwrap()
+    }
+
+    fn group() -> Config {
+        let text = include_str!("../../../tests/configs/valid/group.toml");
+        config::parse(Path::new("group.toml"), text).unwrap()
+    }
+
+    fn variables(builtins: &[(&str, &str)]) -> Variables {
+        let layer =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let mut variables = Variables { builtins: layer(builtins), ..Variables::default() };
+        variables.builtins.insert("NAME".to_owned(), "test-runner".to_owned());
+        variables.environment.insert("HOME".to_owned(), "/home/ci".to_owned());
+        variables
+    }
+
+    #[test]
+    fn the_seed_launches_sbatch() {
+        let variables = variables(&[("CONFIG", "/data/x.toml"), ("NUM_JOBS", "1")]);
+        let launch = expand_launch(&seed().launch.unwrap(), &variables).unwrap();
+        assert_eq!((launch.scheduler, launch.timeout_s), (Scheduler::Slurm, 300));
+        assert_eq!(launch.command.program, Path::new("sbatch"));
+        assert_eq!(launch.command.cwd.as_deref(), Some(Path::new("/home/ci/launch")));
+        expect![[r#"
+            #!/bin/bash
+            gitlab-runner run-single --config /data/x.toml --runner test-runner --max-builds 1 --wait-timeout 1
+        "#]]
+        .assert_eq(&launch.command.stdin.unwrap());
+    }
+
+    #[test]
+    fn a_script_keeps_what_belongs_to_its_shell() {
+        let variables = variables(&[("CONFIG", "/c"), ("LAUNCH_ID", "5f1c")]);
+        let launch = expand_launch(&group().launch.unwrap(), &variables).unwrap();
+        assert_eq!(launch.command.to_string(), "/opt/slurm/bin/sbatch --comment=5f1c --gres=gpu:1");
+        expect![[r#"
+            #!/bin/bash -l
+            cd "$(mktemp -d)" && echo $SLURM_JOB_ID $1 $? ${1} "$@" \n
+            exec gitlab-runner run-single --config /c --runner test-runner
+        "#]]
+        .assert_eq(&launch.command.stdin.unwrap());
+    }
+
+    #[test]
+    fn every_key_of_gitlab_runner_passes() {
+        let table =
+            expand_runner(&group().runner, &variables(&[("EXECUTOR", "/opt/meta-executor")])).unwrap();
+        expect![[r#"
+            executor = "custom"
+            limit = 4
+            environment = ["A=/home/ci", "B=2"]
+
+            [feature_flags]
+            FF_SCRIPT_SECTIONS = true
+
+            [custom]
+            run_exec = "/opt/meta-executor"
+            run_args = ["test-runner", "run"]
+
+            [cache]
+            Type = "s3"
+
+            [cache.s3]
+            BucketName = "test-runner-cache"
+
+            [docker]
+
+            [[docker.services]]
+            name = "postgres:17"
+
+            [[docker.services]]
+            name = "redis"
+        "#]]
+        .assert_eq(&toml_edit::DocumentMut::from(table).to_string());
+    }
+
+    #[test]
+    fn a_report_of_the_node_names_instance_key_and_place() {
+        let config = seed();
+        let error = expand_executor(config.executor.as_ref().unwrap(), &variables(&[])).unwrap_err();
+        expect![[r#"
+            error: `executor.description` of instance `test-runner`: `$SLURM_JOB_ID` is not set
+               --> seed.toml:37:26
+               |
+            37 | description = "Slurm job $SLURM_JOB_ID"
+               |                          ^^^^^^^^^^^^^
+            hint: write `$$SLURM_JOB_ID` for the text itself, `${SLURM_JOB_ID:default}` to have a default, or set it in the environment or in `config_variables`"#]]
+        .assert_eq(&error.report(&config.source).to_string());
+    }
 }

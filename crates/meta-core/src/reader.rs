@@ -117,16 +117,21 @@ impl<'a> Section<'a> {
     }
 
     /// A table below this one.
-    pub(crate) fn section(&self, key: &'static str) -> Option<Section<'a>> {
+    pub(crate) fn section(&self, key: &'static str) -> Option<Self> {
         let item = self.get(key)?;
         self.section_of(key, item)
     }
 
     /// An item as table; a problem if it is something else.
-    pub(crate) fn section_of(&self, key: &str, item: &'a Item) -> Option<Section<'a>> {
+    pub(crate) fn section_of(&self, key: &str, item: &'a Item) -> Option<Self> {
         let path = self.dotted(key);
         let Some(table) = item.as_table_like() else {
-            self.wrong_type(key, item, "a table", &format!("write `[{path}]` on a line of its own, and its keys below"));
+            self.wrong_type(
+                key,
+                item,
+                "a table",
+                &format!("write `[{path}]` on a line of its own, and its keys below"),
+            );
             return None;
         };
         let span = item.span().or_else(|| self.key_span(key));
@@ -142,23 +147,33 @@ impl<'a> Section<'a> {
         let item = self.get(key)?;
         let value = item.as_bool();
         if value.is_none() {
-            self.wrong_type(key, item, "a boolean", &format!("write `{key} = true` or `{key} = false`, without quotes"));
+            self.wrong_type(
+                key,
+                item,
+                "a boolean",
+                &format!("write `{key} = true` or `{key} = false`, without quotes"),
+            );
         }
         value
     }
 
-    /// An integer of at least `least`.
+    /// An integer of at least `least`. `unit` is for messages: ` seconds`.
     pub(crate) fn integer(&self, key: &'static str, least: i64, unit: &str) -> Option<i64> {
         let item = self.get(key)?;
         let Some(value) = item.as_integer() else {
-            let example = least.max(1);
-            self.wrong_type(key, item, "an integer", &format!("write a whole number{unit} without quotes: `{key} = {example}`"));
+            // Quotes around a good number are the usual reason.
+            let quoted =
+                item.as_str().and_then(|text| text.parse::<i64>().ok()).filter(|value| *value >= least);
+            let example = quoted.unwrap_or(least.max(1));
+            let of_unit = if unit.is_empty() { String::new() } else { format!(" of{unit}") };
+            let hint = format!("write a whole number{of_unit} without quotes: `{key} = {example}`");
+            self.wrong_type(key, item, "an integer", &hint);
             return None;
         };
         if value < least {
             let path = self.dotted(key);
-            let message = format!("`{path}` is {value}, and must be at least {least}");
-            self.reader.problem(item.span(), message, &format!("write `{key} = {least}`{unit} or more"));
+            let message = format!("`{path}` is {value}, and must be at least {least}{unit}");
+            self.reader.problem(item.span(), message, &format!("write `{key} = {least}` or more"));
             return None;
         }
         Some(value)
@@ -214,9 +229,10 @@ impl<'a> Section<'a> {
             match value.as_str() {
                 Some(text) => strings.push((text.to_owned(), value.span())),
                 None => {
-                    let message = format!("`{}` has {} in its list of strings", self.dotted(key), kind(value));
+                    let message =
+                        format!("`{}` has {} in its list of strings", self.dotted(key), kind(value));
                     self.reader.problem(value.span(), message, &hint);
-                },
+                }
             }
         }
         Some(strings)
@@ -225,7 +241,12 @@ impl<'a> Section<'a> {
     pub(crate) fn templates(&self, key: &'static str, purpose: Use) -> Option<Vec<Template>> {
         let strings = self.strings(key)?;
         let path = self.dotted(key);
-        Some(strings.into_iter().filter_map(|(text, span)| self.reader.template(&text, &path, span, purpose)).collect())
+        Some(
+            strings
+                .into_iter()
+                .filter_map(|(text, span)| self.reader.template(&text, &path, span, purpose))
+                .collect(),
+        )
     }
 
     /// One of a few words.
@@ -235,7 +256,7 @@ impl<'a> Section<'a> {
         if found.is_none() {
             let names: Vec<String> = words.iter().map(|(word, _)| format!("`\"{word}\"`")).collect();
             let message = format!("`{}` has no value `{text}`", self.dotted(key));
-            self.reader.problem(span, message, &format!("write {}", names.join(" or ")));
+            self.reader.problem(span, message, &format!("write one of {}", names.join(", ")));
         }
         found.map(|(_, value)| *value)
     }
@@ -259,12 +280,23 @@ impl<'a> Section<'a> {
     pub(crate) fn finish(&self) {
         let known = self.known.borrow();
         for (key, _) in self.table.iter().filter(|(key, _)| !known.contains(key)) {
-            let likely = known.iter().max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+            let likely = known
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
             let hint = match likely {
-                Some(likely) if strsim::jaro_winkler(likely, key) > 0.8 => format!("did you mean `{likely}`?"),
-                _ => format!("known here: {}", known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")),
+                Some(likely) if strsim::jaro_winkler(likely, key) > 0.8 => {
+                    format!("did you mean `{likely}`?")
+                }
+                _ => format!(
+                    "known here: {}",
+                    known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+                ),
             };
-            self.reader.problem(self.key_span(key), format!("unknown key `{key}`{}", self.place_name()), &hint);
+            self.reader.problem(
+                self.key_span(key),
+                format!("unknown key `{key}`{}", self.place_name()),
+                &hint,
+            );
         }
     }
 }

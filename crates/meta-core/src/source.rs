@@ -1,8 +1,11 @@
 //! A text file with its path, and problems that point into it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
+
+use crate::secret;
 
 /// A text that was read from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,14 +75,20 @@ fn write_place(f: &mut fmt::Formatter<'_>, source: &SourceFile, span: Option<&Ra
     let number = place.line_number.to_string();
     let margin = " ".repeat(number.len());
     write!(f, "\n{margin} --> {path}:{number}:{}", place.column)?;
-    write!(f, "\n{margin} |\n{number} | {}\n{margin} | {}{}", place.line, place.indent, "^".repeat(place.carets))
+    write!(
+        f,
+        "\n{margin} |\n{number} | {}\n{margin} | {}{}",
+        place.line,
+        place.indent,
+        "^".repeat(place.carets)
+    )
 }
 
 /// Where a span begins, for people: lines and columns count from 1, columns in characters.
 struct Place<'a> {
     line_number: usize,
     column: usize,
-    line: &'a str,
+    line: Cow<'a, str>,
     /// As wide as what stands before the carets, tabs kept, so that the carets stand right.
     indent: String,
     carets: usize,
@@ -93,6 +102,16 @@ impl<'a> Place<'a> {
         }
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line = text[line_start..].lines().next().unwrap_or_default();
+        if let Some((key_end, shown)) = without_secret(line) {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            return Self {
+                line_number: text[..line_start].matches('\n').count() + 1,
+                column: text[line_start..start].chars().count() + 1,
+                indent: indent.to_owned(),
+                carets: line[indent.len()..key_end].chars().count(),
+                line: shown,
+            };
+        }
         let before = &text[line_start..start];
         let marked = line.len().min(span.end.saturating_sub(line_start)).max(before.len());
         // A span may end inside of a character only if it came from outside; then one caret is enough.
@@ -100,9 +119,66 @@ impl<'a> Place<'a> {
         Self {
             line_number: text[..line_start].matches('\n').count() + 1,
             column: before.chars().count() + 1,
-            line,
+            line: line.into(),
             indent: before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect(),
             carets: carets.max(1),
         }
+    }
+}
+
+/// The line of a secret without the secret, and where its key ends. Reports end up in mails and in tickets.
+fn without_secret(line: &str) -> Option<(usize, Cow<'_, str>)> {
+    let start = line.len() - line.trim_start().len();
+    let key_end = start + line[start..].find(['=', ' ', '\t'])?;
+    let key = line[start..key_end].rsplit('.').next()?.trim_matches(['"', '\'']);
+    secret::is_secret_key(key)
+        .then(|| (key_end, format!("{} = {}", &line[..key_end], secret::REDACTED).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(text: &str, marked: &str) -> String {
+        let start = text.find(marked).unwrap();
+        let problem =
+            Problem { span: Some(start..start + marked.len()), message: "m".to_owned(), hint: None };
+        let source = SourceFile { path: "a.toml".into(), text: text.to_owned() };
+        Problems::new(source, vec![problem]).to_string()
+    }
+
+    #[test]
+    fn carets_stand_below_what_is_meant() {
+        assert_eq!(
+            report("a = 1\nb = \"ä\" # x\n", "\"ä\""),
+            "error: m\n  --> a.toml:2:5\n  |\n2 | b = \"ä\" # x\n  |     ^^^"
+        );
+        assert_eq!(report("\tü\tb", "b"), "error: m\n  --> a.toml:1:4\n  |\n1 | \tü\tb\n  | \t \t^");
+        assert_eq!(
+            report("a = [\n1,\n]", "[\n1,\n]"),
+            "error: m\n  --> a.toml:1:5\n  |\n1 | a = [\n  |     ^"
+        );
+    }
+
+    #[test]
+    fn a_span_at_the_end_of_the_file_has_a_caret() {
+        let problem = Problem { span: Some(3..3), message: "m".to_owned(), hint: Some("h".to_owned()) };
+        let source = SourceFile { path: "a.toml".into(), text: "a =".to_owned() };
+        let report = Problems::new(source, vec![problem]).to_string();
+        assert_eq!(
+            report,
+            "error: m\n --> a.toml:1:4\n  |\n1 | a =\n  |    ^\nhint: h".replace("\n -->", "\n  -->")
+        );
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for line in
+            ["management_token = \"glpat-1\"", "management_token \"glpat-1\"", "runner.token=\"glpat-1\""]
+        {
+            let report = report(line, "\"glpat-1\"");
+            assert!(report.contains("<redacted>") && !report.contains("glpat-1"), "{report}");
+        }
+        assert!(report("management_token_file = 1", "1").contains("= 1"));
     }
 }

@@ -1,7 +1,7 @@
 //! Strings of the configuration in which variables are expanded.
 //!
 //! `subst` looks the variables up and puts the defaults in. Its own syntax leaves a shell script too little room (every
-//! backslash and every `$(` would be an error), so [`syntax`] reads ours and writes it down in the one of `subst`.
+//! backslash and every `$(` would be an error), so `syntax` reads ours and writes it down in the one of `subst`.
 
 mod syntax;
 
@@ -86,7 +86,10 @@ impl Template {
             message: format!("`{key}`: {}", error.message),
             hint: Some(error.hint),
         })?;
-        if purpose == Use::Path && text.starts_with('~') && !matches!(text.as_bytes().get(1), None | Some(b'/')) {
+        if purpose == Use::Path
+            && text.starts_with('~')
+            && !matches!(text.as_bytes().get(1), None | Some(b'/'))
+        {
             return Err(Problem {
                 span: place.piece(&(0..text.find('/').unwrap_or(text.len()))),
                 message: format!("`{key}`: the home directory of another user is not looked up"),
@@ -122,7 +125,8 @@ impl Template {
     /// A variable without value and default; in a path, a value of the job that contains `/` or is `..`.
     pub fn expand(&self, variables: &Variables) -> Result<String, ExpandError> {
         let lookup = Lookup { variables, guard: self.purpose == Use::Path, refused: RefCell::default() };
-        let expanded = self.parsed.template.expand(&lookup).map_err(|error| self.not_set(&error, variables))?;
+        let expanded =
+            self.parsed.template.expand(&lookup).map_err(|error| self.not_set(&error, variables))?;
         if let Some(name) = lookup.refused.into_inner().into_iter().next() {
             return Err(self.refused(&name, variables));
         }
@@ -130,7 +134,7 @@ impl Template {
             Some(rest) if self.purpose == Use::Path && self.text.starts_with('~') => {
                 let home = variables.get("HOME").ok_or_else(|| self.missing("HOME", &(0..1), variables))?;
                 Ok(format!("{home}{rest}"))
-            },
+            }
             _ => Ok(expanded),
         }
     }
@@ -153,8 +157,14 @@ impl Template {
             span: self.place.piece(range),
             message: format!("{}: `${name}` is not set", self.owner(variables)),
             hint: Some(format!(
-                "write `$${name}` to leave it to the shell of the batch job, `${{{name}:default}}` to have a default, \
-                 or set it in the environment or in `config_variables`"
+                "write `$${name}` {}, `${{{name}:default}}` to have a default, \
+                 or set it in the environment or in `config_variables`",
+                // No shell ever reads what is below `[executor]`.
+                if self.key.starts_with("executor.") {
+                    "for the text itself"
+                } else {
+                    "to leave it to the shell of the batch job"
+                }
             )),
         };
         ExpandError { problem, missing: Some(name.to_owned()) }
@@ -166,14 +176,18 @@ impl Template {
         let problem = Problem {
             span: self.place.piece(&range),
             message: format!("{}: the job's `${name}` would leave its directory", self.owner(variables)),
-            hint: Some("use a value without `/` and `..` in paths, such as `$CUSTOM_ENV_CI_PROJECT_ID`".to_owned()),
+            hint: Some(
+                "use a value without `/` and `..` in paths, such as `$CUSTOM_ENV_CI_PROJECT_ID`".to_owned(),
+            ),
         };
         ExpandError { problem, missing: None }
     }
 
     fn owner(&self, variables: &Variables) -> String {
         let key = &self.key;
-        variables.instance().map_or_else(|| format!("`{key}`"), |name| format!("`{key}` of instance `{name}`"))
+        variables
+            .instance()
+            .map_or_else(|| format!("`{key}`"), |name| format!("`{key}` of instance `{name}`"))
     }
 }
 

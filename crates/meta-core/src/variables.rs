@@ -35,7 +35,8 @@ mod tests {
 
     #[test]
     fn a_layer_hides_the_ones_below() {
-        let layer = |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let layer =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
         let variables = Variables {
             builtins: layer(&[("NAME", "builtin")]),
             config_variables: layer(&[("NAME", "config"), ("A", "config")]),

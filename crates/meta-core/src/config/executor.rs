@@ -132,7 +132,7 @@ pub(crate) fn read(section: Section<'_>) -> ExecutorConfig {
         same_paths: section.bool("same_paths").unwrap_or(false),
         keep_builds: section.bool("keep_builds").unwrap_or(false),
         pass_env: section.strings("pass_env").map(without_places),
-        shm_size: section.positive("shm_size", " of bytes"),
+        shm_size: section.positive("shm_size", " bytes"),
         insecure_registries: section.strings("insecure_registries").map(without_places).unwrap_or_default(),
         registry_ca_file: section.template("registry_ca_file", Use::Path),
     };
@@ -146,7 +146,9 @@ fn without_places<P>(strings: Vec<(String, P)>) -> Vec<String> {
 
 fn read_flag(section: &Section<'_>, key: &'static str) -> Flag {
     match section.get(key) {
-        Some(item) if item.is_str() => section.template(key, Use::Text).map_or_else(Flag::default, Flag::Template),
+        Some(item) if item.is_str() => {
+            section.template(key, Use::Text).map_or_else(Flag::default, Flag::Template)
+        }
         _ => section.bool(key).map_or_else(Flag::default, Flag::Fixed),
     }
 }

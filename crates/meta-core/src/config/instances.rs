@@ -33,7 +33,10 @@ pub(super) fn read(root: &Section<'_>) -> BTreeMap<InstanceName, InstanceConfig>
     let mut instances = BTreeMap::new();
     let Some(runners) = root.section("runners") else {
         if root.get("runners").is_none() {
-            root.missing("runners", "write `[runners.NAME]` with `tags = [\"...\"]` below it, once for each instance");
+            root.missing(
+                "[runners.NAME]",
+                "write `[runners.NAME]` with `tags = [\"...\"]` below it, once for each instance",
+            );
         }
         return instances;
     };
@@ -43,7 +46,7 @@ pub(super) fn read(root: &Section<'_>) -> BTreeMap<InstanceName, InstanceConfig>
         match key.parse::<InstanceName>() {
             Ok(name) => {
                 instances.insert(name, instance);
-            },
+            }
             Err(error) => runners.reader().problem(runners.key_span(key), error.to_string(), error.hint()),
         }
     }
@@ -58,7 +61,7 @@ fn read_instance(section: Section<'_>) -> InstanceConfig {
         run_untagged,
         protected: section.bool("protected").unwrap_or(false),
         maximum_timeout_s: section
-            .integer("maximum_timeout", LEAST_TIMEOUT_S, " of seconds")
+            .integer("maximum_timeout", LEAST_TIMEOUT_S, " seconds")
             .and_then(|value| u64::try_from(value).ok()),
         description: section.string("description").map(|(text, _)| text),
         max_launches: section.count("max_launches"),
@@ -69,7 +72,8 @@ fn read_instance(section: Section<'_>) -> InstanceConfig {
 }
 
 fn read_tags(section: &Section<'_>, run_untagged: bool) -> Vec<String> {
-    const HINT: &str = "write at least one: `tags = [\"...\"]`, or `run_untagged = true` to take jobs without tags";
+    const HINT: &str =
+        "write at least one: `tags = [\"...\"]`, or `run_untagged = true` to take jobs without tags";
     let Some(tags) = section.strings("tags") else {
         if section.get("tags").is_none() && !run_untagged {
             section.missing("tags", HINT);
@@ -77,8 +81,9 @@ fn read_tags(section: &Section<'_>, run_untagged: bool) -> Vec<String> {
         return Vec::new();
     };
     // GitLab takes a tag list as text, too, and splits it at commas.
-    for (tag, span) in tags.iter().filter(|(tag, _)| tag.trim() != tag || tag.is_empty() || tag.contains(',')) {
-        let message = format!("`{tag}` is not a tag");
+    for (tag, span) in tags.iter().filter(|(tag, _)| tag.trim() != tag || tag.is_empty() || tag.contains(','))
+    {
+        let message = format!("{tag:?} is not a tag");
         let hint = "write one tag per string, without commas and without spaces around it";
         section.reader().problem(span.clone(), message, hint);
     }

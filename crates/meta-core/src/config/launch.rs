@@ -42,7 +42,7 @@ pub(super) fn read(section: Section<'_>) -> Option<LaunchConfig> {
     let args = section.templates("args", Use::Text).unwrap_or_default();
     let workdir = section.template("workdir", Use::Path);
     let stdin = section.template("stdin", Use::Text);
-    let timeout_s = section.positive("timeout", " of seconds").unwrap_or(300);
+    let timeout_s = section.positive("timeout", " seconds").unwrap_or(300);
     let group_size = section.count("group_size").unwrap_or(1);
     let scheduler = section.word("scheduler", &[("slurm", Scheduler::Slurm), ("none", Scheduler::None)]);
     let max_in_flight = section.count("max_in_flight").unwrap_or(100);

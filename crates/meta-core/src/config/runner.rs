@@ -20,11 +20,11 @@ pub enum RunnerValue {
     /// A number, a boolean or a date, as it stands.
     Plain(Value),
     /// A list.
-    List(Vec<RunnerValue>),
+    List(Vec<Self>),
     /// A table.
-    Table(Vec<(String, RunnerValue)>),
+    Table(Vec<(String, Self)>),
     /// Tables with one name: `[[runner.docker.services]]`.
-    Tables(Vec<Vec<(String, RunnerValue)>>),
+    Tables(Vec<Vec<(String, Self)>>),
 }
 
 impl RunnerTemplate {
@@ -40,7 +40,7 @@ const OURS: [&str; 4] = ["name", "url", "id", "token"];
 pub(super) fn read(root: &Section<'_>) -> Option<RunnerTemplate> {
     let Some(section) = root.section("runner") else {
         if root.get("runner").is_none() {
-            root.missing("runner", "write `[runner]` with `executor = \"custom\"` below it");
+            root.missing("[runner]", "write `[runner]` with `executor = \"custom\"` below it");
         }
         return None;
     };
@@ -63,7 +63,7 @@ fn read_table(reader: &Reader<'_>, table: &dyn TableLike, path: &str) -> Vec<(St
             Item::Table(table) => RunnerValue::Table(read_table(reader, table, &dotted)),
             Item::ArrayOfTables(tables) => {
                 RunnerValue::Tables(tables.iter().map(|table| read_table(reader, table, &dotted)).collect())
-            },
+            }
             Item::None => return None,
         };
         Some((key.to_owned(), value))
@@ -75,10 +75,10 @@ fn read_value(reader: &Reader<'_>, value: &Value, key: &str, purpose: Use) -> Op
     Some(match value {
         Value::String(text) => {
             RunnerValue::Template(reader.template(text.value(), key, value.span(), purpose)?)
-        },
-        Value::Array(array) => {
-            RunnerValue::List(array.iter().filter_map(|value| read_value(reader, value, key, purpose)).collect())
-        },
+        }
+        Value::Array(array) => RunnerValue::List(
+            array.iter().filter_map(|value| read_value(reader, value, key, purpose)).collect(),
+        ),
         Value::InlineTable(table) => RunnerValue::Table(read_table(reader, table, key)),
         Value::Integer(number) => RunnerValue::Plain((*number.value()).into()),
         Value::Float(number) => RunnerValue::Plain((*number.value()).into()),

@@ -11,9 +11,13 @@ pub(super) fn read_url(root: &Section<'_>) -> Option<String> {
     let hostname = root.string("hostname");
     match (url, hostname) {
         (Some(_), Some((_, span))) => {
-            root.reader().problem(span, "`url` and `hostname` say the same thing".to_owned(), "remove `hostname`");
+            root.reader().problem(
+                span,
+                "`url` and `hostname` say the same thing".to_owned(),
+                "remove `hostname`",
+            );
             None
-        },
+        }
         (Some((url, span)), None) => {
             let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
             if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', '@', ' '])) {
@@ -22,7 +26,7 @@ pub(super) fn read_url(root: &Section<'_>) -> Option<String> {
                 return None;
             }
             Some(url.trim_end_matches('/').to_owned())
-        },
+        }
         (None, Some((host, span))) => {
             if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
                 let hint = "write the host, with a port if it needs one: `hostname = \"gitlab.example.com\"`; a whole address goes into `url`";
@@ -30,13 +34,16 @@ pub(super) fn read_url(root: &Section<'_>) -> Option<String> {
                 return None;
             }
             Some(format!("https://{host}"))
-        },
+        }
         (None, None) => {
             if root.get("url").is_none() && root.get("hostname").is_none() {
-                root.missing("hostname", "write `hostname = \"gitlab.example.com\"`, or `url = \"https://...\"`");
+                root.missing(
+                    "hostname",
+                    "write `hostname = \"gitlab.example.com\"`, or `url = \"https://...\"`",
+                );
             }
             None
-        },
+        }
     }
 }
 
@@ -59,23 +66,30 @@ pub(super) fn read_scope(root: &Section<'_>) -> Option<Scope> {
             paths.sort();
             paths.dedup();
             Some(Scope::Projects(paths))
-        },
+        }
         (true, Some((group, _))) => Some(Scope::Group(group)),
         (false, Some((_, span))) => {
             let message = "`group` stands beside `project` or `projects`".to_owned();
             root.reader().problem(span, message, "keep one: a group's jobs include those of its projects");
             None
-        },
+        }
         (true, None) => {
             if !given {
-                root.missing("project", "write `project = \"group/project\"`, or `projects = [...]`, or `group = \"...\"`");
-            } else if root.get("projects").and_then(|item| item.as_array()).is_some_and(toml_edit::Array::is_empty) {
+                root.missing(
+                    "project",
+                    "write `project = \"group/project\"`, or `projects = [...]`, or `group = \"...\"`",
+                );
+            } else if root
+                .get("projects")
+                .and_then(|item| item.as_array())
+                .is_some_and(toml_edit::Array::is_empty)
+            {
                 let span = root.get("projects").and_then(toml_edit::Item::span);
                 let hint = "write at least one: `projects = [\"group/project\"]`";
                 root.reader().problem(span, "`projects` is empty".to_owned(), hint);
             }
             None
-        },
+        }
     }
 }
 
@@ -90,7 +104,8 @@ pub(super) fn read_token(root: &Section<'_>) -> Token {
     let file = root.template("management_token_file", Use::Path);
     if let Some((text, span)) = &token {
         if text.trim().is_empty() || text.contains(char::is_whitespace) {
-            let hint = "write a token with the scope `api`, or remove the key and set META_RUNNER_MANAGEMENT_TOKEN";
+            let hint =
+                "write a token with the scope `api`, or remove the key and set META_RUNNER_MANAGEMENT_TOKEN";
             root.reader().problem(span.clone(), "`management_token` is not a token".to_owned(), hint);
         }
         if file.is_some() {

@@ -29,7 +29,8 @@ pub(super) struct SyntaxError {
 
 /// Parses `$NAME`, `${NAME}`, `${NAME:default}`, `$$` and `\$`; the rest is literal.
 pub(super) fn parse(text: &str) -> Result<Parsed, SyntaxError> {
-    let mut translation = Translation { text, at: 0, out: String::with_capacity(text.len()), variables: Vec::new() };
+    let mut translation =
+        Translation { text, at: 0, out: String::with_capacity(text.len()), variables: Vec::new() };
     translation.literal_until(Level::Top)?;
     let template = subst::TemplateBuf::from_string(translation.out).map_err(|error| SyntaxError {
         range: 0..text.len(),
@@ -68,16 +69,16 @@ impl Translation<'_> {
                 // `\$` is a dollar. In `\$$` the second half is one already, and the backslash stays.
                 '\\' if self.rest().starts_with(r"\$") && !self.rest().starts_with(r"\$$") => {
                     self.push_literal('$', 2);
-                },
+                }
                 '}' if level == Level::Default && open_braces == 0 => return Ok(()),
                 _ => {
                     match c {
                         '{' => open_braces += 1,
                         '}' => open_braces = open_braces.saturating_sub(1),
-                        _ => {},
+                        _ => {}
                     }
                     self.push_literal(c, c.len_utf8());
-                },
+                }
             }
         }
         Ok(())
@@ -109,7 +110,7 @@ impl Translation<'_> {
                     self.open_variable(start, 1, length);
                     self.out.push('}');
                     self.variable_ends(start);
-                },
+                }
             }
         }
         Ok(())

@@ -1,0 +1,75 @@
+//! The documented example: a real file, kept beside the code and read by a test.
+
+use std::io::Write;
+use std::path::Path;
+
+use meta_host::exit;
+use meta_host::files::{make_private_dir, write_private};
+
+use crate::failure::ConfigureError;
+
+const EXAMPLE: &str = include_str!("../example/gitlab-meta-runner.toml");
+
+/// Prints it; returns the exit code.
+pub(crate) fn print() -> u8 {
+    // A reader that has seen enough is no failure.
+    let _ = std::io::stdout().write_all(EXAMPLE.as_bytes());
+    exit::DONE
+}
+
+/// Writes it to `path`. A file that is there is left alone.
+pub(crate) fn create(path: &Path) -> Result<u8, ConfigureError> {
+    if path.symlink_metadata().is_ok() {
+        return Err(ConfigureError::Exists(path.to_owned()));
+    }
+    if let Some(directory) = path.parent().filter(|directory| !directory.exists()) {
+        make_private_dir(directory).map_err(ConfigureError::File)?;
+    }
+    write_private(path, EXAMPLE.as_bytes()).map_err(ConfigureError::File)?;
+    Ok(exit::DONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_example_is_a_configuration() {
+        let config = meta_core::config::parse(Path::new("example.toml"), EXAMPLE)
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(config.instances.len(), 1);
+    }
+
+    #[test]
+    fn every_key_that_is_commented_out_is_one() {
+        let on: String = EXAMPLE
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                // A key with its value; `projects`, `group` and `url` cannot stand beside what is there already.
+                Some(key)
+                    if key.split_once(" = ").is_some_and(|(name, _)| {
+                        name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                    }) && !["projects", "group", "url", "management_token_file"]
+                        .iter()
+                        .any(|name| key.starts_with(&format!("{name} ="))) =>
+                {
+                    format!("{key}\n")
+                }
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        assert!(on.contains("\nshm_size = 67108864\n"));
+        meta_core::config::parse(Path::new("example.toml"), &on)
+            .unwrap_or_else(|problems| panic!("{problems}"));
+    }
+
+    #[test]
+    fn it_is_written_once_and_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/gitlab-meta-runner.toml");
+        create(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(create(&path), Err(ConfigureError::Exists(_))));
+    }
+}

@@ -1,0 +1,91 @@
+//! `render`: everything is rendered first, then everything is written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use meta_core::config::Config;
+use meta_core::executor_file::{ExecutorFile, ExecutorInstance};
+use meta_core::instance::expand_runner;
+use meta_core::registrations::{self, Registrations};
+use meta_core::template::ExpandError;
+use meta_host::arguments::Paths;
+use meta_host::configuration::variables;
+use meta_host::files::{make_private_dir, read_private, write_private};
+use meta_host::{Environment, exit};
+use toml_edit::Item;
+
+use crate::failure::ConfigureError;
+use crate::render::{self, Runner, Shared};
+
+/// Writes gitlab-runner's and the executor's files. An instance without a registration is left out and makes the result
+/// partial.
+pub(crate) fn render(
+    config: &Config,
+    paths: &Paths,
+    environment: &Environment,
+) -> Result<u8, ConfigureError> {
+    let expand_error = |error: ExpandError| ConfigureError::Expand(error.report(&config.source));
+    let name = config.name.as_str();
+    let registered = load_registrations(&paths.registrations(name))?;
+    let mut runners = Vec::new();
+    let mut instances = BTreeMap::new();
+    for (instance, settings) in &config.instances {
+        let variables = variables(environment, instance, &settings.config_variables);
+        let section = expand_runner(&config.runner, &variables).map_err(expand_error)?;
+        let directory = |key: &str| section.get(key).and_then(Item::as_str).map(PathBuf::from);
+        instances.insert(
+            instance.clone(),
+            ExecutorInstance {
+                builds_dir: directory("builds_dir"),
+                cache_dir: directory("cache_dir"),
+                config_variables: settings.config_variables.clone(),
+            },
+        );
+        match registered.get(instance) {
+            Some(registration) => runners.push(Runner { name: instance, registration, section }),
+            None => log::warn!(
+                "instance `{instance}` is not registered and is left out of gitlab-runner's configuration"
+            ),
+        }
+    }
+    if runners.is_empty() {
+        return Err(ConfigureError::NotRegistered);
+    }
+    let missing = config.instances.len() - runners.len();
+    let first = config
+        .instances
+        .first_key_value()
+        .map(|(name, settings)| variables(environment, name, &settings.config_variables));
+    let ca_file = match (&config.ca_file, &first) {
+        (Some(template), Some(variables)) => Some(template.expand(variables).map_err(expand_error)?),
+        _ => None,
+    };
+    let ours = ["gitlab-meta-runner", "meta-executor"]
+        .map(|program| environment.beside(program).display().to_string());
+    let shared = Shared {
+        url: &config.url,
+        ca_file: ca_file.as_deref(),
+        data_dir: &paths.data_dir,
+        ours: [&ours[0], &ours[1]],
+    };
+    let runner_text = render::render(runners, &shared);
+    let executor_text = config.executor.clone().map(|executor| {
+        ExecutorFile { name: config.name.clone(), executor, instances, source: config.source.clone() }
+            .render()
+    });
+    make_private_dir(&paths.data_dir).map_err(ConfigureError::File)?;
+    write_private(&paths.generated_config(name), runner_text.as_bytes()).map_err(ConfigureError::File)?;
+    if let Some(text) = executor_text {
+        write_private(&paths.executor_file(name), text.as_bytes()).map_err(ConfigureError::File)?;
+    }
+    Ok(if missing == 0 { exit::DONE } else { exit::PARTIAL })
+}
+
+fn load_registrations(path: &Path) -> Result<Registrations, ConfigureError> {
+    match read_private(path) {
+        Ok(text) => registrations::parse(&text)
+            .map_err(|source| ConfigureError::Registrations { path: path.to_owned(), source }),
+        Err(error) if error.is_missing() => Err(ConfigureError::NotRegistered),
+        Err(error) => Err(ConfigureError::File(error)),
+    }
+}
