@@ -2,10 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::ops::AddAssign;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::bed;
 use crate::failure::{During, Failure, Result};
 use crate::process::run;
 use crate::workspace::{repository, target};
@@ -15,6 +14,8 @@ const TARGET_IN_BED: &str = "/opt/target";
 
 /// Runs unit and program tests on the host, then the end-to-end suites in the bed.
 pub(crate) fn all() -> Result<ExitCode> {
+    // Asked now: the builds below may replace this program's file, and then it has no path any more.
+    let own = std::env::current_exe().during(|| "find this program".to_owned())?;
     let mut total = Counts::default();
     total += count(cargo().args(["test", "--workspace", "--exclude", "end-to-end", "--no-fail-fast"]))?;
     total += count(cargo().args(["test", "-p", "end-to-end", "--lib"]))?;
@@ -35,8 +36,15 @@ fn cargo() -> Command {
     command
 }
 
-fn own_path() -> Result<PathBuf> {
-    std::env::current_exe().during(|| "find this program".to_owned())
+/// Brings the bed up in a process of its own, whose file is the one that is there now: the bed's holder is started from it.
+fn bed_up(own: &Path) -> Result<()> {
+    let status =
+        Command::new(own).args(["bed", "up"]).status().during(|| "start `xtask bed up`".to_owned())?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::new("the bed does not come up; its message is above"))
+    }
 }
 
 /// Builds the end-to-end suite and says where it is in the bed.

@@ -5,6 +5,7 @@
     reason = "tests are at the edge: they start programs and read their surroundings"
 )]
 
+mod configure;
 mod endings;
 mod images;
 mod inside;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let plain = images::TESTS
         .iter()
         .chain(pipelines::TESTS)
+        .chain(configure::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
     let levels = inside::TESTS.iter().chain(endings::TESTS).flat_map(|&(name, test)| {
         ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
