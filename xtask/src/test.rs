@@ -21,10 +21,9 @@ pub(crate) fn all() -> Result<ExitCode> {
     total += count(cargo().args(["test", "-p", "end-to-end", "--lib"]))?;
     // The suites start our programs and the stand-ins from the target folder.
     run(cargo().args(["build", "--workspace", "--bins"]))?;
-    bed::run(bed::Task::Up)?;
-    total += count(
-        Command::new(own_path()?).args(["bed", "exec", "--env", "META_RUNNER_IN_BED=1", "--"]).arg(suite()?),
-    )?;
+    bed_up(&own)?;
+    total +=
+        count(Command::new(&own).args(["bed", "exec", "--env", "META_RUNNER_IN_BED=1", "--"]).arg(suite()?))?;
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
     Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
