@@ -55,12 +55,14 @@ pub fn match_jobs<'a>(instances: &'a BTreeMap<InstanceName, InstanceConfig>, wis
         let mut tags: Vec<&str> = wish.tags.iter().map(String::as_str).collect();
         tags.sort_unstable();
         tags.dedup();
-        match known.entry((tags, wish.protected)).or_insert_with_key(|(tags, protected)| best(instances, tags, *protected))
+        match known
+            .entry((tags, wish.protected))
+            .or_insert_with_key(|(tags, protected)| best(instances, tags, *protected))
         {
             Ok(name) => matches.by_instance.entry(name).or_default().push(wish.job),
             Err(mismatch) => {
                 matches.unmatched.insert(wish.job, mismatch.clone());
-            },
+            }
         }
     }
     for jobs in matches.by_instance.values_mut() {
@@ -89,16 +91,13 @@ fn best<'a>(
         .min_by_key(|(name, instance)| (instance.tags.len(), Reverse(instance.launch_priority), *name))
         .map(|(name, _)| name)
         .ok_or_else(|| {
-            if covering().next().is_some() {
-                Mismatch::NotProtected
-            } else {
-                mismatch(instances, tags)
-            }
+            if covering().next().is_some() { Mismatch::NotProtected } else { mismatch(instances, tags) }
         })
 }
 
 fn mismatch(instances: &BTreeMap<InstanceName, InstanceConfig>, tags: &[&str]) -> Mismatch {
-    let known: BTreeSet<&str> = instances.values().flat_map(|instance| &instance.tags).map(String::as_str).collect();
+    let known: BTreeSet<&str> =
+        instances.values().flat_map(|instance| &instance.tags).map(String::as_str).collect();
     let owned = |tags: &mut dyn Iterator<Item = &&str>| tags.map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
     let unknown = owned(&mut tags.iter().filter(|tag| !known.contains(**tag)));
     if tags.is_empty() {
@@ -112,12 +111,15 @@ fn mismatch(instances: &BTreeMap<InstanceName, InstanceConfig>, tags: &[&str]) -
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let quoted = |tags: &[String]| tags.iter().map(|tag| format!("`{tag}`")).collect::<Vec<_>>().join(", ");
+        let quoted =
+            |tags: &[String]| tags.iter().map(|tag| format!("`{tag}`")).collect::<Vec<_>>().join(", ");
         match self {
             Self::Untagged => f.write_str("it has no tags, and no instance has `run_untagged`"),
             Self::UnknownTags(tags) => write!(f, "no instance has {}", quoted(tags)),
             Self::NoCommonInstance(tags) => write!(f, "no instance has all of {}", quoted(tags)),
-            Self::NotProtected => f.write_str("only protected instances have its tags, and its ref is not protected"),
+            Self::NotProtected => {
+                f.write_str("only protected instances have its tags, and its ref is not protected")
+            }
         }
     }
 }
