@@ -24,6 +24,8 @@ enum Task {
     CreateExampleConfig,
     /// Report every problem of the configuration
     CheckConfig,
+    /// Print the sections of every instance as they are used, without secrets
+    ShowConfig,
     /// Register the runners and write gitlab-runner's configuration
     Configure,
     /// The custom executor, for gitlab-runner
@@ -40,6 +42,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, StartErr
         Task::ShowExampleConfig => ("meta-configure", "example"),
         Task::CreateExampleConfig => ("meta-configure", "create"),
         Task::CheckConfig => ("meta-configure", "check"),
+        Task::ShowConfig => ("meta-configure", "show"),
         Task::Executor { args } => return replace(environment, "meta-executor", args.clone()),
         Task::Configure => return configure(args, environment),
     };

@@ -5,7 +5,7 @@ use meta_host::arguments::CommonArgs;
 use meta_host::{Environment, configuration};
 
 use crate::failure::ConfigureError;
-use crate::{check, example, files};
+use crate::{check, example, files, show};
 
 /// Writes gitlab-runner's configuration and checks ours.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ enum Task {
     Render,
     /// Report every problem of the configuration
     Check,
+    /// Print the sections of every instance as they are used, without secrets
+    Show,
     /// Print the documented example
     Example,
     /// Write the example to the configuration file, if there is none
@@ -36,6 +38,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, Configur
     match args.task.unwrap_or(Task::Render) {
         Task::Render => files::render(&load()?, &paths, environment),
         Task::Check => check::run(&load()?, environment),
+        Task::Show => show::run(&load()?, &paths, environment),
         Task::Example => Ok(example::print()),
         Task::Create => example::create(&paths.config_file),
     }

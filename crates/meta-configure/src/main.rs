@@ -6,6 +6,7 @@ mod example;
 mod failure;
 mod files;
 mod render;
+mod show;
 
 use std::process::ExitCode;
 

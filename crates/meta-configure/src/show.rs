@@ -1,0 +1,168 @@
+//! `show`: the sections of every instance as they are used, without secrets. Pure but for the printing.
+
+use std::io::Write;
+
+use meta_core::config::Config;
+use meta_core::config::instances::InstanceConfig;
+use meta_core::config::launch::LaunchConfig;
+use meta_core::executor_file::ExecutorFile;
+use meta_core::instance::expand_runner;
+use meta_core::name::InstanceName;
+use meta_core::secret::{REDACTED, is_secret_key};
+use meta_core::template::{Place, Template, Use};
+use meta_core::variables::Variables;
+use meta_host::arguments::Paths;
+use meta_host::configuration::variables;
+use meta_host::{Environment, exit};
+use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
+
+use crate::failure::ConfigureError;
+
+/// Prints a TOML document with `launch`, `executor` and `runner` of every instance. What only exists later, on the node
+/// or in the batch job, stays as it is written.
+pub(crate) fn run(config: &Config, paths: &Paths, environment: &Environment) -> Result<u8, ConfigureError> {
+    let mut instances = Table::new();
+    instances.set_implicit(true);
+    for (name, instance) in &config.instances {
+        let mut variables = variables(environment, name, &instance.config_variables);
+        let generated = paths.generated_config(config.name.as_str()).display().to_string();
+        variables.builtins.insert("CONFIG".to_owned(), generated);
+        instances.insert(name.as_str(), Item::Table(instance_table(config, name, instance, &variables)?));
+    }
+    let mut document = DocumentMut::new();
+    document["name"] = value(config.name.as_str());
+    document["url"] = value(&config.url);
+    document["instances"] = Item::Table(instances);
+    // A reader that has seen enough is no failure.
+    let _ = std::io::stdout().write_all(document.to_string().as_bytes());
+    Ok(exit::DONE)
+}
+
+fn instance_table(
+    config: &Config,
+    name: &InstanceName,
+    instance: &InstanceConfig,
+    variables: &Variables,
+) -> Result<Table, ConfigureError> {
+    let mut table = Table::new();
+    table.insert("tags", value(instance.tags.iter().collect::<Array>()));
+    table.insert("launch_priority", value(instance.launch_priority));
+    if let Some(launch) = &config.launch {
+        table.insert("launch", Item::Table(launch_table(launch, variables)));
+    }
+    if let Some(executor) = config.executor.clone() {
+        let source = config.source.clone();
+        let file = ExecutorFile { name: config.name.clone(), executor, instances: [].into(), source };
+        table.insert("executor", executor_table(&file, variables));
+    }
+    let runner = expand_runner(&config.runner, variables)
+        .map_err(|error| ConfigureError::Expand(error.report(&config.source)))?;
+    table.insert("runner", Item::Table(runner));
+    let variables_table: Table =
+        instance.config_variables.iter().map(|(key, text)| (key.as_str(), value(text))).collect();
+    if !variables_table.is_empty() {
+        table.insert("config_variables", Item::Table(variables_table));
+    }
+    redact(&mut table, &secrets(config, variables));
+    log::debug!("instance `{name}` is expanded");
+    Ok(table)
+}
+
+fn launch_table(launch: &LaunchConfig, variables: &Variables) -> Table {
+    let mut variables = variables.clone();
+    variables.builtins.insert("NUM_JOBS".to_owned(), launch.group_size.to_string());
+    let shown = |template: &Template| expand_or_keep(template, &variables);
+    let mut table = Table::new();
+    table.insert("executable", value(shown(&launch.executable)));
+    table.insert("args", value(launch.args.iter().map(shown).collect::<Array>()));
+    for (key, template) in [("workdir", &launch.workdir), ("stdin", &launch.stdin)] {
+        if let Some(template) = template {
+            table.insert(key, value(shown(template)));
+        }
+    }
+    table
+}
+
+fn executor_table(file: &ExecutorFile, variables: &Variables) -> Item {
+    // Our own rendering is TOML.
+    let mut document: DocumentMut = file.render().parse().unwrap_or_default();
+    let mut item = document.remove("executor").unwrap_or_default();
+    if let Some(table) = item.as_table_mut() {
+        each_string(table, &mut |key, text| {
+            let path =
+                key == "mount" || ["_dir", "_file", "_executable"].iter().any(|end| key.ends_with(end));
+            let purpose = if path { Use::Path } else { Use::Text };
+            Template::new(text, key, Place::default(), purpose)
+                .map_or_else(|_| text.to_owned(), |template| expand_or_keep(&template, variables))
+        });
+    }
+    item
+}
+
+fn expand_or_keep(template: &Template, variables: &Variables) -> String {
+    template.expand(variables).unwrap_or_else(|_| template.text().to_owned())
+}
+
+/// The values that must not be printed wherever they were expanded to. Shorter ones would hide plain words.
+fn secrets(config: &Config, variables: &Variables) -> Vec<String> {
+    let layers = variables.environment.iter().chain(&variables.config_variables);
+    let named = layers.filter(|(name, _)| is_secret_key(name)).map(|(_, text)| text.clone());
+    let token = config.management_token.iter().map(|token| token.reveal().to_owned());
+    named.chain(token).filter(|text| text.len() >= 6).collect()
+}
+
+fn redact(table: &mut Table, secrets: &[String]) {
+    each_string(table, &mut |key, text| {
+        if is_secret_key(key) {
+            return REDACTED.to_owned();
+        }
+        // `environment = ["API_TOKEN=..."]`
+        if let Some((name, _)) = text.split_once('=').filter(|(name, _)| is_secret_key(name)) {
+            return format!("{name}={REDACTED}");
+        }
+        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, REDACTED))
+    });
+}
+
+/// Replaces every string below a table by what `change` makes of its key and text.
+fn each_string(table: &mut dyn toml_edit::TableLike, change: &mut dyn FnMut(&str, &str) -> String) {
+    for (key, item) in table.iter_mut() {
+        match item {
+            Item::Value(value) => change_value(key.get(), value, change),
+            Item::Table(table) => each_string(table, change),
+            Item::ArrayOfTables(tables) => tables.iter_mut().for_each(|table| each_string(table, change)),
+            Item::None => {}
+        }
+    }
+}
+
+fn change_value(key: &str, value: &mut Value, change: &mut dyn FnMut(&str, &str) -> String) {
+    match value {
+        Value::String(text) => *value = change(key, text.value()).into(),
+        Value::Array(array) => array.iter_mut().for_each(|value| change_value(key, value, change)),
+        Value::InlineTable(table) => each_string(table, change),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_left() {
+        let mut document: DocumentMut =
+            "token = \"a\"\nenvironment = [\"DB_PASSWORD=b\", \"A=1\"]\nscript = \"curl glpat-123\"\n[cache.s3]\nSecretKey = \"c\"\n"
+                .parse()
+                .unwrap();
+        redact(document.as_table_mut(), &["glpat-123".to_owned()]);
+        expect_test::expect![[r#"
+            token = "<redacted>"
+            environment = ["DB_PASSWORD=<redacted>", "A=1"]
+            script = "curl <redacted>"
+            [cache.s3]
+            SecretKey = "<redacted>"
+        "#]]
+        .assert_eq(&document.to_string());
+    }
+}
