@@ -1,0 +1,285 @@
+//! The rows of docs/bad-input.md that belong to the configuration: the program in a home directory of its own, with
+//! nothing in its environment; the whole stderr is the expectation.
+
+#![expect(clippy::disallowed_methods, reason = "these tests start the program as a user would")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use expect_test::{Expect, expect};
+use tempfile::TempDir;
+
+/// A home directory with a configuration, or with none.
+struct Home(TempDir);
+
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with_config(text: &str) -> Self {
+        let home = Self::new();
+        fs::create_dir(home.path().join(".config")).unwrap();
+        fs::write(home.config(), text).unwrap();
+        home.set_mode(0o600);
+        home
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path().join(".config/gitlab-meta-runner.toml")
+    }
+
+    fn set_mode(&self, mode: u32) {
+        fs::set_permissions(self.config(), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn run(&self, args: &[&str]) -> Outcome {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meta-configure"));
+        let output = command.args(args).env_clear().env("HOME", self.path()).output().unwrap();
+        let text = |bytes: Vec<u8>| {
+            String::from_utf8(bytes).unwrap().replace(&self.path().display().to_string(), "HOME")
+        };
+        Outcome { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Checks, and expects this report and exit code 3.
+    #[track_caller]
+    fn refuses(&self, expected: &Expect) {
+        let outcome = self.run(&["check"]);
+        expected.assert_eq(&outcome.stderr);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""));
+    }
+}
+
+/// A configuration without problems, with one piece replaced.
+fn good_but(from: &str, to: &str) -> String {
+    let good = r#"name = "lab"
+project = "group/project"
+hostname = "gitlab.example.com"
+management_token = "glpat-must-not-be-shown"
+
+[runners.big]
+tags = ["hpc"]
+
+[poll]
+interval = 30
+
+[launch]
+executable = "sbatch"
+group_size = 1
+
+[runner]
+executor = "custom"
+builds_dir = "$HOME/builds"
+"#;
+    assert!(good.contains(from), "{from}");
+    good.replace(from, to)
+}
+
+#[test]
+fn a_good_one_is_silent() {
+    let outcome = Home::with_config(&good_but("", "")).run(&["check"]);
+    assert_eq!((outcome.code, outcome.stdout, outcome.stderr), (Some(0), String::new(), String::new()));
+}
+
+#[test]
+fn missing_file() {
+    Home::new().refuses(&expect![[r#"
+        error: cannot read `HOME/.config/gitlab-meta-runner.toml`
+        caused by: No such file or directory (os error 2)
+        hint: run `gitlab-meta-runner create-example-config` to make one, or name yours with `--config-file`
+    "#]]);
+}
+
+#[test]
+fn bad_toml() {
+    Home::with_config(&good_but("interval = 30", "interval 30")).refuses(&expect![[r#"
+        error: not TOML: key with no value, expected `=`
+           --> HOME/.config/gitlab-meta-runner.toml:10:10
+           |
+        10 | interval 30
+           |          ^
+        hint: write one `key = value` per line, text in quotes: `key = "text"`
+    "#]]);
+}
+
+#[test]
+fn bad_toml_in_the_line_of_the_token() {
+    Home::with_config(&good_but("management_token =", "management_token")).refuses(&expect![[r#"
+        error: not TOML: key with no value, expected `=`
+          --> HOME/.config/gitlab-meta-runner.toml:4:18
+          |
+        4 | management_token = <redacted>
+          | ^^^^^^^^^^^^^^^^
+        hint: write one `key = value` per line, text in quotes: `key = "text"`
+    "#]]);
+}
+
+#[test]
+fn unknown_key() {
+    Home::with_config(&good_but("group_size", "groupsize")).refuses(&expect![[r#"
+        error: unknown key `groupsize` in `[launch]`
+           --> HOME/.config/gitlab-meta-runner.toml:14:1
+           |
+        14 | groupsize = 1
+           | ^^^^^^^^^
+        hint: did you mean `group_size`?
+    "#]]);
+}
+
+#[test]
+fn unknown_variable() {
+    Home::with_config(&good_but("$HOME/builds", "$SCRATCH/builds")).refuses(&expect![[r#"
+        error: `runner.builds_dir` of instance `big`: `$SCRATCH` is not set
+           --> HOME/.config/gitlab-meta-runner.toml:18:15
+           |
+        18 | builds_dir = "$SCRATCH/builds"
+           |               ^^^^^^^^
+        hint: write `$$SCRATCH` to leave it to the shell of the batch job, `${SCRATCH:default}` to have a default, or set it in the environment or in `config_variables`
+    "#]]);
+}
+
+#[test]
+fn unknown_variable_of_the_node_is_a_note() {
+    let outcome =
+        Home::with_config(&good_but("[runner]", "[executor]\ndescription = \"$SLURM_JOB_ID\"\n[runner]"))
+            .run(&["check"]);
+    assert_eq!(outcome.code, Some(0));
+    expect![[r#"
+        warning: on the compute node: `executor.description` of instance `big`: `$SLURM_JOB_ID` is not set
+    "#]]
+    .assert_eq(&outcome.stderr);
+}
+
+#[test]
+fn wrong_type() {
+    Home::with_config(&good_but("interval = 30", "interval = \"30\"")).refuses(&expect![[r#"
+        error: `poll.interval` is a string, and must be an integer
+           --> HOME/.config/gitlab-meta-runner.toml:10:12
+           |
+        10 | interval = "30"
+           |            ^^^^
+        hint: write a whole number of seconds without quotes: `interval = 30`
+    "#]]);
+}
+
+#[test]
+fn empty_tags() {
+    Home::with_config(&good_but("[\"hpc\"]", "[]")).refuses(&expect![[r#"
+        error: `runners.big.tags` is empty
+          --> HOME/.config/gitlab-meta-runner.toml:7:8
+          |
+        7 | tags = []
+          |        ^^
+        hint: write at least one: `tags = ["..."]`, or `run_untagged = true` to take jobs without tags
+    "#]]);
+}
+
+#[test]
+fn every_problem_at_once() {
+    let config = good_but("interval = 30", "interval = 0").replace("group_size = 1", "group_size = 0");
+    Home::with_config(&config).refuses(&expect![[r#"
+        error: `poll.interval` is 0, and must be at least 1 seconds
+           --> HOME/.config/gitlab-meta-runner.toml:10:12
+           |
+        10 | interval = 0
+           |            ^
+        hint: write `interval = 1` or more
+
+        error: `launch.group_size` is 0, and must be at least 1
+           --> HOME/.config/gitlab-meta-runner.toml:14:14
+           |
+        14 | group_size = 0
+           |              ^
+        hint: write `group_size = 1` or more
+    "#]]);
+}
+
+#[test]
+fn readable_by_others() {
+    let home = Home::with_config(&good_but("", ""));
+    home.set_mode(0o644);
+    home.refuses(&expect![[r#"
+        error: cannot use `HOME/.config/gitlab-meta-runner.toml`
+        caused by: group or others may access it (mode 644)
+        hint: run `chmod 600 HOME/.config/gitlab-meta-runner.toml`
+    "#]]);
+}
+
+#[test]
+fn not_registered_yet() {
+    let outcome = Home::with_config(&good_but("", "")).run(&[]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""));
+    expect![[r#"
+        error: no runner is registered
+        hint: run `gitlab-meta-runner configure`
+    "#]]
+    .assert_eq(&outcome.stderr);
+}
+
+/// A home directory in which `big` is registered.
+fn registered(config: &str) -> (Home, PathBuf) {
+    let home = Home::with_config(config);
+    let data = home.path().join(".local/share/gitlab-meta-runner");
+    fs::create_dir_all(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).unwrap();
+    let file = data.join("lab.registrations.toml");
+    fs::write(&file, "version = 1\n[registrations.big]\nid = 7\ntoken = \"glrt-t3_x\"\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    (home, data)
+}
+
+#[test]
+fn one_instance_without_registration_does_not_stop_the_others() {
+    let (home, data) = registered(&good_but("[poll]", "[runners.new]\ntags = [\"new\"]\n[poll]"));
+    let outcome = home.run(&["render"]);
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(5), ""));
+    expect![[r#"
+        warning: instance `new` is not registered and is left out of gitlab-runner's configuration
+    "#]]
+    .assert_eq(&outcome.stderr);
+    let generated = data.join("lab.gitlab-runner.toml");
+    let text = fs::read_to_string(&generated).unwrap();
+    expect![[r#"
+        concurrent = 1
+
+        [[runners]]
+        builds_dir = "HOME/builds"
+        executor = "custom"
+        id = 7
+        name = "big"
+        token = "glrt-t3_x"
+        url = "https://gitlab.example.com"
+    "#]]
+    .assert_eq(&text.replace(&home.path().display().to_string(), "HOME"));
+    assert_eq!(generated.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    home.run(&["render"]);
+    assert_eq!(fs::read_to_string(&generated).unwrap(), text);
+}
+
+#[test]
+fn the_example_is_created_once() {
+    let home = Home::new();
+    let first = home.run(&["create"]);
+    assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
+    let second = home.run(&["create"]);
+    assert_eq!(second.code, Some(3));
+    expect![[r#"
+        error: `HOME/.config/gitlab-meta-runner.toml` exists and is left as it is
+        hint: edit it, or name another one with `--config-file`
+    "#]]
+    .assert_eq(&second.stderr);
+    assert_eq!(fs::read_to_string(home.config()).unwrap(), home.run(&["example"]).stdout);
+}
