@@ -26,8 +26,12 @@ enum Task {
     CheckConfig,
     /// Print the sections of every instance as they are used, without secrets
     ShowConfig,
+    /// Check what must be there before the first job
+    Doctor,
     /// Register the runners and write gitlab-runner's configuration
     Configure,
+    /// Launch runners for the jobs that are pending now
+    RunSingle,
     /// The custom executor, for gitlab-runner
     #[command(disable_help_flag = true)]
     Executor {
@@ -43,6 +47,8 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, StartErr
         Task::CreateExampleConfig => ("meta-configure", "create"),
         Task::CheckConfig => ("meta-configure", "check"),
         Task::ShowConfig => ("meta-configure", "show"),
+        Task::RunSingle => ("meta-launcher", "once"),
+        Task::Doctor => ("meta-configure", "doctor"),
         Task::Executor { args } => return replace(environment, "meta-executor", args.clone()),
         Task::Configure => return configure(args, environment),
     };

@@ -5,7 +5,7 @@ use meta_host::arguments::CommonArgs;
 use meta_host::{Environment, configuration};
 
 use crate::failure::ConfigureError;
-use crate::{check, example, files, show};
+use crate::{check, doctor, example, files, show};
 
 /// Writes gitlab-runner's configuration and checks ours.
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ enum Task {
     Check,
     /// Print the sections of every instance as they are used, without secrets
     Show,
+    /// Check what must be there before the first job
+    Doctor,
     /// Print the documented example
     Example,
     /// Write the example to the configuration file, if there is none
@@ -39,6 +41,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, Configur
         Task::Render => files::render(&load()?, &paths, environment),
         Task::Check => check::run(&load()?, environment),
         Task::Show => show::run(&load()?, &paths, environment),
+        Task::Doctor => Ok(doctor::run(&paths, environment)),
         Task::Example => Ok(example::print()),
         Task::Create => example::create(&paths.config_file),
     }

@@ -2,6 +2,7 @@
 
 mod check;
 mod cli;
+mod doctor;
 mod example;
 mod failure;
 mod files;

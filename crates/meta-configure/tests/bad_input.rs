@@ -1,7 +1,11 @@
 //! The rows of docs/bad-input.md that belong to the configuration: the program in a home directory of its own, with
 //! nothing in its environment; the whole stderr is the expectation.
 
-#![expect(clippy::disallowed_methods, reason = "these tests start the program as a user would")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "these tests start the program as a user would"
+)]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
