@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use gitlab_stand_in::{Options, StandIn};
@@ -56,9 +56,22 @@ impl Cluster {
         fs::set_permissions(self.config(), fs::Permissions::from_mode(0o600)).expect("the file is ours");
     }
 
-    /// Runs `jobs` jobs with this cluster's runner: see [`run_in_queue`].
+    /// Puts a runner into the batch queue for `jobs` jobs and waits until its allocation ends. Gives what it printed.
     pub fn run_in_queue(&self, jobs: usize) -> String {
-        run_in_queue(&self.config(), "big", jobs, self.site.path())
+        let log = self.site.path().join("slurm.log");
+        let script = format!(
+            "gitlab-runner run-single --config {} --runner big --max-builds {jobs} --wait-timeout 20",
+            self.config().display()
+        );
+        let mut sbatch = Command::new("sbatch");
+        sbatch
+            .args(["--wait", "--parsable", "--job-name=end-to-end", "--output"])
+            .arg(&log)
+            .args(["--wrap", &script]);
+        let Output { status, stderr, .. } = sbatch.output().expect("sbatch starts");
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        assert!(status.success(), "{}{text}", String::from_utf8_lossy(&stderr));
+        text
     }
 
     /// Pushes `files` to the project's main branch and starts a pipeline. Gives the ids of its jobs by name.
@@ -100,24 +113,6 @@ impl Cluster {
     pub fn job(&self, id: i64) -> Value {
         self.gitlab.job(id)
     }
-}
-
-/// Puts a runner into the batch queue for `jobs` jobs and waits until its allocation ends. Gives what it printed.
-pub fn run_in_queue(config: &Path, runner: &str, jobs: usize, directory: &Path) -> String {
-    let log = directory.join("slurm.log");
-    let script = format!(
-        "gitlab-runner run-single --config {} --runner {runner} --max-builds {jobs} --wait-timeout 20",
-        config.display()
-    );
-    let mut sbatch = Command::new("sbatch");
-    sbatch
-        .args(["--wait", "--parsable", "--job-name=end-to-end", "--output"])
-        .arg(&log)
-        .args(["--wrap", &script]);
-    let Output { status, stderr, .. } = sbatch.output().expect("sbatch starts");
-    let text = fs::read_to_string(&log).unwrap_or_default();
-    assert!(status.success(), "{}{text}", String::from_utf8_lossy(&stderr));
-    text
 }
 
 fn run(command: &mut Command) -> String {

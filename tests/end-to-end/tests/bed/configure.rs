@@ -4,9 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use end_to_end::bed::{image, program};
-use end_to_end::cluster::{Cluster, PROJECT, run_in_queue};
+use end_to_end::cluster::{Cluster, PROJECT};
+use end_to_end::processes::wait_until;
 use serde_json::json;
 
 use crate::Test;
@@ -21,7 +23,7 @@ fn one_file() {
     let text = format!(
         "name = \"bed\"\nurl = \"{url}\"\nproject = \"{PROJECT}\"\nmanagement_token = \"{token}\"\n\
          [runners.large]\ntags = [\"large\"]\n\
-         [launch]\nexecutable = \"sbatch\"\nstdin = \"gitlab-runner run-single --config $CONFIG --runner $NAME --max-builds $NUM_JOBS\"\n\
+         [launch]\nexecutable = \"sbatch\"\nargs = [\"--output={site}/slurm.log\"]\nstdin = \"#!/bin/bash\\ngitlab-runner run-single --config $CONFIG --runner $NAME --max-builds $NUM_JOBS --wait-timeout 20\"\n\
          [executor]\nbuilds_dir = \"{site}/builds\"\nnode_dir = \"{site}/node\"\n\
          [runner]\nexecutor = \"custom\"\nbuilds_dir = \"{site}/builds\"\ncache_dir = \"{site}/cache\"\n\
          [runner.custom]\n{stages}",
@@ -49,8 +51,17 @@ fn one_file() {
 
     let job = json!({ "image": image("busybox:latest"), "tags": ["large"], "script": ["true"], "variables": { "GIT_STRATEGY": "none" } });
     let id = cluster.gitlab.enqueue(PROJECT, job);
-    let log = run_in_queue(&generated, "large", 1, cluster.site.path());
-    assert_eq!(cluster.job(id)["status"], "success", "{log}\n{:#}", cluster.job(id));
+    // Two ticks, one launch: what waits in the queue counts.
+    for _ in 0..2 {
+        assert_eq!(front(&config, &home, "run-single", 0), "", "a tick without trouble says nothing");
+    }
+    wait_until("the job is done", Duration::from_secs(120), || {
+        cluster.job(id)["status"] != "pending" && cluster.job(id)["status"] != "running"
+    });
+    assert_eq!(cluster.job(id)["status"], "success", "{:#}", cluster.job(id));
+    let ledger =
+        fs::read_to_string(home.join("data/bed.launches.json")).expect("the launcher writes its ledger");
+    assert_eq!(ledger.matches("\"instance\"").count(), 1, "{ledger}");
 }
 
 /// Runs the front and gives what it printed on both streams.
