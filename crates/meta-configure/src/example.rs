@@ -65,6 +65,33 @@ mod tests {
     }
 
     #[test]
+    fn every_key_of_the_reader_is_documented() {
+        // The reader answers an unknown key with the list of those it knows.
+        let text = "zzz = 1\n[runners.a]\nzzz = 1\n[poll]\nzzz = 1\n[launch]\nzzz = 1\n[executor]\nzzz = 1\n";
+        let problems = meta_core::config::parse(Path::new("x.toml"), text).unwrap_err();
+        let hints = problems
+            .list()
+            .iter()
+            .filter_map(|problem| problem.hint.as_deref()?.strip_prefix("known here: "));
+        let keys: Vec<&str> =
+            hints.flat_map(|hint| hint.split(", ")).map(|key| key.trim_matches('`')).collect();
+        assert!(
+            ["group_size", "max_launches", "keep_alive", "ca_file", "level"]
+                .iter()
+                .all(|key| keys.contains(key))
+        );
+        let documented = |key: &str| {
+            EXAMPLE.lines().map(|line| line.trim_start_matches("# ")).any(|line| {
+                line.starts_with(&format!("{key} = "))
+                    || line.starts_with(&format!("[{key}"))
+                    || line.starts_with('[') && line.ends_with(&format!(".{key}]"))
+            })
+        };
+        let missing: Vec<&str> = keys.into_iter().filter(|key| !documented(key)).collect();
+        assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
     fn it_is_written_once_and_private() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/gitlab-meta-runner.toml");

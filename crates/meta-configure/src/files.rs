@@ -69,15 +69,14 @@ pub(crate) fn render(
         ours: [&ours[0], &ours[1]],
     };
     let runner_text = render::render(runners, &shared);
-    let executor_text = config.executor.clone().map(|executor| {
-        ExecutorFile { name: config.name.clone(), executor, instances, source: config.source.clone() }
-            .render()
-    });
+    // Without `[executor]`, too: the executor finds its instances in this file.
+    let executor = config.executor.clone().unwrap_or_default();
+    let executor_file =
+        ExecutorFile { name: config.name.clone(), executor, instances, source: config.source.clone() };
+    let executor_text = executor_file.render();
     make_private_dir(&paths.data_dir).map_err(ConfigureError::File)?;
     write_private(&paths.generated_config(name), runner_text.as_bytes()).map_err(ConfigureError::File)?;
-    if let Some(text) = executor_text {
-        write_private(&paths.executor_file(name), text.as_bytes()).map_err(ConfigureError::File)?;
-    }
+    write_private(&paths.executor_file(name), executor_text.as_bytes()).map_err(ConfigureError::File)?;
     Ok(if missing == 0 { exit::DONE } else { exit::PARTIAL })
 }
 

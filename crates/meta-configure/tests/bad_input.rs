@@ -269,6 +269,8 @@ fn one_instance_without_registration_does_not_stop_the_others() {
     "#]]
     .assert_eq(&text.replace(&home.path().display().to_string(), "HOME"));
     assert_eq!(generated.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let node = fs::read_to_string(data.join("lab.executor.toml")).unwrap();
+    assert!(node.contains("[instances.big]") && !node.contains("token"), "{node}");
     home.run(&["render"]);
     assert_eq!(fs::read_to_string(&generated).unwrap(), text);
 }
