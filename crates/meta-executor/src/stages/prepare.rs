@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use meta_core::config::executor::Network;
+use meta_core::executor_settings::ExecutorSettings;
 use meta_host::files::make_private_dir;
 use nix::unistd::getppid;
 
@@ -17,6 +19,7 @@ use crate::{hostname, log_line, owner, pull, sweep};
 
 /// Prepares the job. Everything that the job log should know is printed.
 pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
+    refuse_what_is_not_built(&context.settings)?;
     refuse_services(job)?;
     let node = Node::probe(context)?;
     sweep::run(context, node.mapping);
@@ -45,6 +48,22 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     };
     write_host_files(context, &state.hostname)?;
     state.save(&context.paths)
+}
+
+/// A key that was silently without effect would be found out about in the middle of the night.
+fn refuse_what_is_not_built(settings: &ExecutorSettings) -> Result<(), StageFailure> {
+    let wanted = [
+        ("same_paths = true", settings.same_paths),
+        ("keep_builds = true", settings.keep_builds),
+        ("network = \"own\"", settings.network == Network::Own),
+    ];
+    match wanted.into_iter().find(|(_, is_set)| *is_set) {
+        None => Ok(()),
+        Some((key, _)) => Err(StageFailure::system_with_hint(
+            format!("`{key}` in `[executor]` cannot be done by this version"),
+            "remove the key and run `gitlab-meta-runner configure` again",
+        )),
+    }
 }
 
 fn refuse_services(job: &Job) -> Result<(), StageFailure> {

@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("images: registry down is a system failure", registry_down),
     ("images: pull policies", pull_policies),
     ("images: missing Apptainer", missing_apptainer),
+    ("images: keys without effect are refused", keys_without_effect),
     ("images: services are refused with a reason", services),
     ("images: jobs at once pull once", pulls_once),
     ("images: a broken entry is not used", broken_entry),
@@ -117,6 +118,14 @@ fn missing_apptainer() {
     let ended = site.job(&image("busybox:latest"), json!({})).prepare();
     ended.failed(SYSTEM_FAILURE, "cannot find `no-such-apptainer`");
     ended.failed(SYSTEM_FAILURE, "hint: install Apptainer on the compute nodes");
+}
+
+fn keys_without_effect() {
+    for key in ["same_paths = true", "keep_builds = true", "network = \"own\""] {
+        let site = Site::new(key);
+        let ended = site.job(&image("busybox:latest"), json!({})).prepare();
+        ended.failed(SYSTEM_FAILURE, &format!("`{key}` in `[executor]` cannot be done by this version"));
+    }
 }
 
 fn services() {
