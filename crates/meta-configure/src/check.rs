@@ -1,12 +1,16 @@
 //! `check`: what the reader cannot see: variables that are missing when a section is used.
 
+use std::path::Path;
+
 use meta_core::config::Config;
 use meta_core::config::launch::LaunchConfig;
 use meta_core::instance::{expand_executor, expand_launch, expand_runner};
 use meta_core::source::{Problem, Problems};
+use meta_core::template::Template;
 use meta_core::variables::Variables;
 use meta_host::configuration::variables;
-use meta_host::{Environment, exit};
+use meta_host::files::{FileError, FileErrorKind, read_private};
+use meta_host::{Environment, Failure, exit};
 
 use crate::failure::ConfigureError;
 
@@ -23,10 +27,43 @@ pub(crate) fn run(config: &Config, environment: &Environment) -> Result<u8, Conf
             log::warn!("on the compute node: {error}");
         }
     }
+    if let Some((name, instance)) = config.instances.first_key_value() {
+        problems.extend(file_problems(config, &variables(environment, name, &instance.config_variables)));
+    }
     if problems.is_empty() {
         return Ok(exit::DONE);
     }
     Err(ConfigureError::Expand(Problems::new(config.source.clone(), problems)))
+}
+
+/// The files that the configuration names: the token must be private, both must be there.
+fn file_problems(config: &Config, variables: &Variables) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let checks: [(&Option<Template>, fn(&Path) -> Result<(), FileError>); 2] = [
+        (&config.management_token_file, |path| read_private(path).map(drop)),
+        (&config.ca_file, |path| {
+            let read = |kind| FileError { path: path.to_owned(), kind };
+            std::fs::read(path).map(drop).map_err(|error| read(FileErrorKind::Read(error)))
+        }),
+    ];
+    for (template, check) in checks {
+        let Some(template) = template else { continue };
+        match template.expand(variables) {
+            Ok(path) => {
+                problems.extend(
+                    check(Path::new(&path)).err().map(|error| Problem {
+                        span: template.span(),
+                        message: format!("`{}`: {error}: {}", template.key(), error.kind),
+                        hint: error
+                            .hint()
+                            .or_else(|| Some("write the path of a file that you can read".to_owned())),
+                    }),
+                )
+            }
+            Err(error) => problems.push(error.problem),
+        }
+    }
+    problems
 }
 
 fn launch_problem(launch: &LaunchConfig, variables: &Variables) -> Option<Problem> {

@@ -223,6 +223,29 @@ fn readable_by_others() {
 }
 
 #[test]
+fn files_that_are_named_and_not_there_or_open() {
+    let keys = "management_token_file = \"~/token\"\nca_file = \"$HOME/ca.pem\"";
+    let home = Home::with_config(&good_but("management_token = \"glpat-must-not-be-shown\"", keys));
+    fs::write(home.path().join("token"), "glpat-1").unwrap();
+    fs::set_permissions(home.path().join("token"), fs::Permissions::from_mode(0o640)).unwrap();
+    home.refuses(&expect![[r#"
+        error: `management_token_file`: cannot use `HOME/token`: group or others may access it (mode 640)
+          --> HOME/.config/gitlab-meta-runner.toml:4:25
+          |
+        4 | management_token_file = "~/token"
+          |                         ^^^^^^^^^
+        hint: run `chmod 600 HOME/token`
+
+        error: `ca_file`: cannot read `HOME/ca.pem`: No such file or directory (os error 2)
+          --> HOME/.config/gitlab-meta-runner.toml:5:11
+          |
+        5 | ca_file = "$HOME/ca.pem"
+          |           ^^^^^^^^^^^^^^
+        hint: write the path of a file that you can read
+    "#]]);
+}
+
+#[test]
 fn not_registered_yet() {
     let outcome = Home::with_config(&good_but("", "")).run(&[]);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(3), ""));
