@@ -38,32 +38,36 @@ pub(crate) fn run(config: &Config, environment: &Environment) -> Result<u8, Conf
 
 /// The files that the configuration names: the token must be private, both must be there.
 fn file_problems(config: &Config, variables: &Variables) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let checks: [(&Option<Template>, fn(&Path) -> Result<(), FileError>); 2] = [
-        (&config.management_token_file, |path| read_private(path).map(drop)),
-        (&config.ca_file, |path| {
-            let read = |kind| FileError { path: path.to_owned(), kind };
-            std::fs::read(path).map(drop).map_err(|error| read(FileErrorKind::Read(error)))
-        }),
-    ];
-    for (template, check) in checks {
-        let Some(template) = template else { continue };
-        match template.expand(variables) {
-            Ok(path) => {
-                problems.extend(
-                    check(Path::new(&path)).err().map(|error| Problem {
-                        span: template.span(),
-                        message: format!("`{}`: {error}: {}", template.key(), error.kind),
-                        hint: error
-                            .hint()
-                            .or_else(|| Some("write the path of a file that you can read".to_owned())),
-                    }),
-                )
-            }
-            Err(error) => problems.push(error.problem),
-        }
-    }
-    problems
+    let token = config.management_token_file.as_ref();
+    let ca = config.ca_file.as_ref();
+    token
+        .and_then(|template| file_problem(template, variables, |path| read_private(path).map(drop)))
+        .into_iter()
+        .chain(ca.and_then(|template| file_problem(template, variables, read)))
+        .collect()
+}
+
+fn file_problem(
+    template: &Template,
+    variables: &Variables,
+    check: impl Fn(&Path) -> Result<(), FileError>,
+) -> Option<Problem> {
+    let path = match template.expand(variables) {
+        Ok(path) => path,
+        Err(error) => return Some(error.problem),
+    };
+    let error = check(Path::new(&path)).err()?;
+    Some(Problem {
+        span: template.span(),
+        message: format!("`{}`: {error}: {}", template.key(), error.kind),
+        hint: error.hint().or_else(|| Some("write the path of a file that you can read".to_owned())),
+    })
+}
+
+/// Certificates are no secret: any mode is good.
+fn read(path: &Path) -> Result<(), FileError> {
+    let failed = |error| FileError { path: path.to_owned(), kind: FileErrorKind::Read(error) };
+    std::fs::read(path).map(drop).map_err(failed)
 }
 
 fn launch_problem(launch: &LaunchConfig, variables: &Variables) -> Option<Problem> {
