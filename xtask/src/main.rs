@@ -9,9 +9,11 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod bed;
+mod bench;
 mod failure;
 mod process;
 mod progress;
+mod table;
 mod test;
 mod workspace;
 
@@ -30,12 +32,15 @@ enum Task {
     Bed(bed::Task),
     /// Every test: on the host, then in the bed.
     Test,
+    /// Figures: sizes, build time, and how fast the programs are.
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Bed(task) => bed::run(task),
         Task::Test => test::all(),
+        Task::Bench(arguments) => bench::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| failure.report())
 }

@@ -2,48 +2,29 @@
 
 use std::io::{BufRead, BufReader};
 use std::ops::AddAssign;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
+use crate::bed::Handle;
 use crate::failure::{During, Failure, Result};
 use crate::process::run;
-use crate::workspace::{repository, target};
+use crate::workspace::{cargo, target};
 
 /// Where the bed has the target folder.
 const TARGET_IN_BED: &str = "/opt/target";
 
 /// Runs unit and program tests on the host, then the end-to-end suites in the bed.
 pub(crate) fn all() -> Result<ExitCode> {
-    // Asked now: the builds below may replace this program's file, and then it has no path any more.
-    let own = std::env::current_exe().during(|| "find this program".to_owned())?;
+    let bed = Handle::new()?;
     let mut total = Counts::default();
     total += count(cargo().args(["test", "--workspace", "--exclude", "end-to-end", "--no-fail-fast"]))?;
     total += count(cargo().args(["test", "-p", "end-to-end", "--lib"]))?;
     // The suites start our programs and the stand-ins from the target folder.
     run(cargo().args(["build", "--workspace", "--bins"]))?;
-    bed_up(&own)?;
-    total +=
-        count(Command::new(&own).args(["bed", "exec", "--env", "META_RUNNER_IN_BED=1", "--"]).arg(suite()?))?;
+    bed.up()?;
+    total += count(bed.exec().args(["--env", "META_RUNNER_IN_BED=1", "--"]).arg(suite()?))?;
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
     Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn cargo() -> Command {
-    let program = std::env::var_os("CARGO").map_or_else(|| PathBuf::from("cargo"), PathBuf::from);
-    let mut command = Command::new(program);
-    command.current_dir(repository());
-    command
-}
-
-/// Brings the bed up in a process of its own, whose file is the one that is there now: the bed's holder is started from it.
-fn bed_up(own: &Path) -> Result<()> {
-    let status =
-        Command::new(own).args(["bed", "up"]).status().during(|| "start `xtask bed up`".to_owned())?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(Failure::new("the bed does not come up; its message is above"))
-    }
 }
 
 /// Builds the end-to-end suite and says where it is in the bed.

@@ -14,10 +14,19 @@ pub fn missing() -> Option<&'static str> {
     }
 }
 
-/// One of our programs, or a stand-in: they are built beside each other.
+/// One of our programs, or a stand-in: they are built beside each other, unless `META_RUNNER_PROGRAMS` names the
+/// directory (benches measure the programs that are shipped).
 pub fn program(name: &str) -> PathBuf {
+    if let Some(directory) = env::var_os("META_RUNNER_PROGRAMS") {
+        return PathBuf::from(directory).join(name);
+    }
     let own = env::current_exe().expect("a running test has an executable");
-    let directory = own.ancestors().nth(2).expect("tests lie in target/PROFILE/deps");
+    let beside = own.parent().expect("a file lies in a directory");
+    let directory = if beside.ends_with("deps") {
+        beside.parent().expect("`deps` lies in target/PROFILE")
+    } else {
+        beside
+    };
     directory.join(name)
 }
 

@@ -133,13 +133,13 @@ impl Job<'_> {
     }
 
     pub fn run(&self, stage: &str, script: &str) -> Ended {
-        let path = self.write_script(script);
+        let path = self.script(script);
         self.call(&["run", &path, stage])
     }
 
     /// Starts a script as the leader of its own process group, as gitlab-runner does.
     pub fn start(&self, stage: &str, script: &str) -> Child {
-        let path = self.write_script(script);
+        let path = self.script(script);
         let mut command = self.command(&["run", &path, stage]);
         command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().expect("meta-executor starts")
@@ -171,7 +171,8 @@ impl Job<'_> {
         command
     }
 
-    fn write_script(&self, script: &str) -> String {
+    /// Writes a script where gitlab-runner would. Gives its path.
+    pub fn script(&self, script: &str) -> String {
         let directory = TempDir::new_in(&self.temporary).expect("the temporary directory is writable").keep();
         let path = directory.join("script.sh");
         fs::write(&path, script).expect("the directory is new");

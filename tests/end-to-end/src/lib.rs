@@ -8,4 +8,5 @@
 pub mod bed;
 pub mod cluster;
 pub mod executor;
+pub mod measure;
 pub mod processes;

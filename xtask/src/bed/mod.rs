@@ -15,6 +15,7 @@ mod daemons;
 mod down;
 mod enter;
 mod exec;
+mod handle;
 mod holder;
 mod images;
 mod install;
@@ -27,6 +28,8 @@ mod state;
 mod status;
 mod supervise;
 mod up;
+
+pub(crate) use handle::Handle;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {

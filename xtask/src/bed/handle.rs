@@ -1,0 +1,39 @@
+//! The bed for other tasks, as processes of this program: entering it changes a process for good.
+
+use crate::failure::{During, Failure, Result};
+use std::path::PathBuf;
+use std::process::Command;
+
+#[derive(Debug)]
+pub(crate) struct Handle {
+    program: PathBuf,
+}
+
+impl Handle {
+    /// To be made before anything is built: a build may replace this program's file, and then it has no path any more.
+    pub(crate) fn new() -> Result<Self> {
+        let program = std::env::current_exe().during(|| "find this program".to_owned())?;
+        Ok(Self { program })
+    }
+
+    /// `bed up`, with its progress on stderr.
+    pub(crate) fn up(&self) -> Result<()> {
+        let status = self.task("up").status().during(|| "start `xtask bed up`".to_owned())?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(Failure::new("the bed does not come up; its message is above"))
+        }
+    }
+
+    /// `bed exec`, to which options, `--` and a command are to be added.
+    pub(crate) fn exec(&self) -> Command {
+        self.task("exec")
+    }
+
+    fn task(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["bed", name]);
+        command
+    }
+}

@@ -1,0 +1,82 @@
+//! `bench size`: the shipped programs on disk, the time to build them from nothing, and `meta-executor` as a process.
+
+use super::{Report, in_bed};
+use crate::failure::{During, Result};
+use crate::process;
+use crate::table::Table;
+use crate::workspace::{cargo, target};
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+/// The programs of the default members of the workspace.
+const PROGRAMS: &[&str] =
+    &["gitlab-meta-runner", "meta-configure", "meta-executor", "meta-launcher", "meta-register"];
+
+const MOST_MB: f64 = 18.0;
+const MOST_BUILD_SECONDS: f64 = 90.0;
+const MOST_MS_OVER_TRUE: f64 = 2.0;
+const MOST_MB_OVER_TRUE: f64 = 8.0;
+
+pub(super) fn measure() -> Result<Vec<Report>> {
+    let seconds = build_from_nothing()?;
+    Ok(vec![programs(seconds)?, executor()?])
+}
+
+/// Seconds of a release build in an empty target folder, which stays for the sizes.
+fn build_from_nothing() -> Result<f64> {
+    let folder = target().join("bench");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).during(|| format!("remove `{}`", folder.display()))?;
+    }
+    process::run(cargo().args(["fetch", "--locked"]))?;
+    let began = Instant::now();
+    process::run(cargo().args(["build", "--release", "--locked", "--offline", "--target-dir"]).arg(&folder))?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+fn programs(seconds: f64) -> Result<Report> {
+    let folder = target().join("bench/release");
+    let mut table = Table::new(["program", "MB"]);
+    let mut sum = 0.0;
+    for program in PROGRAMS {
+        let size = megabytes(&folder.join(program))?;
+        sum += size;
+        table.row([(*program).to_owned(), format!("{size:.2}")]);
+    }
+    table.row(["all".to_owned(), format!("{sum:.2}")]);
+    let mut missed = Vec::new();
+    if sum > MOST_MB {
+        missed.push(format!("{sum:.1} MB of programs, {MOST_MB} are allowed"));
+    }
+    if seconds > MOST_BUILD_SECONDS {
+        missed.push(format!("a build of {seconds:.0} s, {MOST_BUILD_SECONDS} are allowed"));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let title = format!("Shipped programs, stripped; built from nothing in {seconds:.1} s on {cores} cores");
+    Ok(Report { title, table, missed })
+}
+
+fn executor() -> Result<Report> {
+    let mut table = Table::new(["process", "ms", "over true", "MB", "over true"]);
+    let mut missed = Vec::new();
+    for row in in_bed::rows("bench-size", &[])? {
+        let over =
+            |column: usize| row.get(column).and_then(|cell| cell.parse::<f64>().ok()).unwrap_or_default();
+        if over(2) > MOST_MS_OVER_TRUE || over(4) > MOST_MB_OVER_TRUE {
+            let allowed = format!("{MOST_MS_OVER_TRUE} ms and {MOST_MB_OVER_TRUE} MB over /bin/true");
+            missed.push(format!("{}, {allowed} are allowed", row[0]));
+        }
+        table.row(row);
+    }
+    Ok(Report {
+        title: "meta-executor as a process (median of 101, largest resident size)".to_owned(),
+        table,
+        missed,
+    })
+}
+
+fn megabytes(path: &Path) -> Result<f64> {
+    let metadata = fs::metadata(path).during(|| format!("look at `{}`", path.display()))?;
+    Ok(metadata.len() as f64 / 1e6)
+}
