@@ -10,10 +10,11 @@ use std::process::ExitCode;
 
 mod bed;
 mod bench;
+mod demo;
 mod failure;
+mod interrupt;
 mod process;
 mod progress;
-mod table;
 mod test;
 mod workspace;
 
@@ -30,6 +31,8 @@ enum Task {
     /// A small real cluster (Slurm, Apptainer, a registry) inside target/bed.
     #[command(subcommand)]
     Bed(bed::Task),
+    /// A sample pipeline from push to result.
+    Demo(demo::Arguments),
     /// Every test: on the host, then in the bed.
     Test,
     /// Figures: sizes, build time, and how fast the programs are.
@@ -39,6 +42,7 @@ enum Task {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().task {
         Task::Bed(task) => bed::run(task),
+        Task::Demo(arguments) => demo::run(&arguments),
         Task::Test => test::all(),
         Task::Bench(arguments) => bench::run(&arguments),
     };

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::bed::Handle;
 use crate::failure::{During, Failure, Result};
+use crate::interrupt::Interrupt;
 use crate::process::run;
 use crate::workspace::{cargo, target};
 
@@ -21,7 +22,7 @@ pub(crate) fn all() -> Result<ExitCode> {
     total += count(cargo().args(["test", "-p", "end-to-end", "--lib"]))?;
     // The suites start our programs and the stand-ins from the target folder.
     run(cargo().args(["build", "--workspace", "--bins"]))?;
-    bed.up()?;
+    bed.up(&Interrupt::watch()?)?;
     total += count(bed.exec().args(["--env", "META_RUNNER_IN_BED=1", "--"]).arg(suite()?))?;
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
     Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

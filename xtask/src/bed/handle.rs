@@ -1,6 +1,8 @@
 //! The bed for other tasks, as processes of this program: entering it changes a process for good.
 
+use super::state;
 use crate::failure::{During, Failure, Result};
+use crate::interrupt::Interrupt;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -16,13 +18,22 @@ impl Handle {
         Ok(Self { program })
     }
 
+    pub(crate) fn is_up(&self) -> bool {
+        state::running().is_some()
+    }
+
     /// `bed up`, with its progress on stderr.
-    pub(crate) fn up(&self) -> Result<()> {
-        let status = self.task("up").status().during(|| "start `xtask bed up`".to_owned())?;
+    pub(crate) fn up(&self, interrupt: &Interrupt) -> Result<()> {
+        interrupt.require(&mut self.task("up"))
+    }
+
+    /// `bed down`, whatever asked us to stop.
+    pub(crate) fn down(&self) -> Result<()> {
+        let status = self.task("down").status().during(|| "start `xtask bed down`".to_owned())?;
         if status.success() {
             Ok(())
         } else {
-            Err(Failure::new("the bed does not come up; its message is above"))
+            Err(Failure::new("the bed does not end; its message is above"))
         }
     }
 

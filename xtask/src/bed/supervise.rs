@@ -14,8 +14,8 @@ use std::io::IsTerminal;
 use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 
-/// How long a tree may take to end after SIGTERM.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long a tree may take to end after SIGTERM; some of it cancels batch jobs first.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// Signals that end a command.
 const PASSED_ON: [Signal; 4] = [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT];

@@ -2,6 +2,7 @@
 
 use crate::bed::Handle;
 use crate::failure::Result;
+use crate::interrupt::Interrupt;
 use crate::process;
 use crate::workspace::cargo;
 
@@ -11,7 +12,7 @@ pub(super) fn rows(program: &str, arguments: &[&str]) -> Result<Vec<Vec<String>>
     let bed = Handle::new()?;
     process::run(cargo().args(["build", "--release"]))?;
     process::run(cargo().args(["build", "--workspace", "--bins"]))?;
-    bed.up()?;
+    bed.up(&Interrupt::watch()?)?;
     let mut command = bed.exec();
     for variable in [IN_BED, PROGRAMS, PATH] {
         command.args(["--env", variable]);

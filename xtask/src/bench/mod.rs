@@ -5,8 +5,8 @@
 //! A file per subject; what needs the cluster runs there by [`in_bed::rows`].
 
 use crate::failure::Result;
-use crate::table::Table;
 use clap::{Args, ValueEnum};
+use plain_table::Table;
 use std::process::ExitCode;
 
 mod executor;

@@ -3,8 +3,8 @@
 use super::{Report, in_bed};
 use crate::failure::{During, Result};
 use crate::process;
-use crate::table::Table;
 use crate::workspace::{cargo, target};
+use plain_table::Table;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;

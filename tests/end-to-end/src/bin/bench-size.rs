@@ -2,6 +2,8 @@
 //!
 //! Prints a row per stage: name, milliseconds (median), milliseconds over true, MB, MB over true.
 
+#![expect(clippy::disallowed_methods, reason = "benches are at the edge: they start programs")]
+
 use std::process::Command;
 
 use end_to_end::bed::image;

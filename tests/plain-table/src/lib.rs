@@ -4,18 +4,18 @@ use std::fmt;
 
 /// Rows of cells below a header.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub struct Table {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(crate) fn new<const N: usize>(header: [&str; N]) -> Self {
+    pub fn new<const N: usize>(header: [&str; N]) -> Self {
         Self { header: header.map(str::to_owned).into(), rows: Vec::new() }
     }
 
     /// Adds a row; missing cells are empty.
-    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
+    pub fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
         let mut cells: Vec<String> = cells.into_iter().map(Into::into).collect();
         cells.resize(self.header.len(), String::new());
         self.rows.push(cells);
@@ -45,11 +45,11 @@ impl fmt::Display for Table {
                 let gap = if column == 0 { "" } else { "  " };
                 let padding = " ".repeat(width - cell.chars().count());
                 line += gap;
-                if self.is_number(column) {
-                    line += &(padding + cell)
-                } else {
-                    line += &(cell.clone() + &padding)
-                }
+                let (left, right) =
+                    if self.is_number(column) { (padding.as_str(), "") } else { ("", padding.as_str()) };
+                line += left;
+                line += cell;
+                line += right;
             }
             writeln!(formatter, "{}", line.trim_end())?;
         }
