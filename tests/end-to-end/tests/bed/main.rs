@@ -6,6 +6,7 @@
 )]
 
 mod configure;
+mod demo;
 mod endings;
 mod images;
 mod inside;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         .iter()
         .chain(pipelines::TESTS)
         .chain(configure::TESTS)
+        .chain(demo::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
     let levels = inside::TESTS.iter().chain(endings::TESTS).flat_map(|&(name, test)| {
         ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
