@@ -33,7 +33,7 @@ fn results() {
     let [_, instance, slurm, image, _, _, result, code] = fails[..] else { panic!("{fails:?}") };
     assert_eq!((instance, result, code), ("large", "failed, script_failure", "42"));
     assert!(slurm.parse::<u64>().is_ok() && image.contains("busybox"), "{fails:?}");
-    assert!(text.contains("     report | 25 out/primes.txt"), "the log of a job is shown: {text}");
+    assert!(text.contains("    report | 25 out/primes.txt"), "the log of a job is shown: {text}");
     assert!(text.contains("\ngitlab-runner: "), "it says which gitlab-runner it used: {text}");
     nothing_is_left(directory.path());
 }
