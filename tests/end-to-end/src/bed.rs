@@ -6,11 +6,21 @@ use std::path::PathBuf;
 /// The registry of the bed.
 pub const REGISTRY: &str = "127.0.0.1:5000";
 
-/// Why the suites that need the bed cannot run here, or `None` in the bed. `cargo xtask test` runs them there.
-pub fn missing() -> Option<&'static str> {
+/// Where a suite runs that needs the bed. `META_RUNNER_IN_BED` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Here {
+    Bed,
+    /// On the host, from `cargo xtask test`, which runs the suite in the bed afterwards.
+    BeforeTheBed,
+    /// On the host, from `cargo test`.
+    Host,
+}
+
+pub fn here() -> Here {
     match env::var_os("META_RUNNER_IN_BED") {
-        Some(_) => None,
-        None => Some("needs the bed: cargo xtask test"),
+        Some(value) if value == "later" => Here::BeforeTheBed,
+        Some(_) => Here::Bed,
+        None => Here::Host,
     }
 }
 
