@@ -71,8 +71,12 @@ mod tests {
         ] {
             tally.read(line);
         }
-        let expected =
-            "skipped: one: needs a GPU\nskipped: two: no reason given\n43 passed, 4 failed, 2 skipped\n";
-        assert_eq!(tally.to_string(), expected);
+        let expected = [
+            "skipped: one: needs a GPU",
+            "skipped: two: no reason given",
+            "skipped: levels: three (level A): needs subordinate ids",
+            "43 passed, 4 failed, 3 skipped\n",
+        ];
+        assert_eq!(tally.to_string(), expected.join("\n"));
     }
 }
