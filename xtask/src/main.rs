@@ -11,6 +11,7 @@ use std::process::ExitCode;
 mod bed;
 mod bench;
 mod demo;
+mod dist;
 mod failure;
 mod interrupt;
 mod process;
@@ -35,6 +36,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Every test: on the host, then in the bed.
     Test,
+    /// A tar file with the programs for release, the documents and the example configuration.
+    Dist,
     /// Figures: sizes, build time, and how fast the programs are.
     Bench(bench::Arguments),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Bed(task) => bed::run(task),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test => test::all(),
+        Task::Dist => dist::run(),
         Task::Bench(arguments) => bench::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| failure.report())

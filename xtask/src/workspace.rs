@@ -3,6 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The programs that are shipped: the binaries of the workspace's default members.
+pub(crate) const PROGRAMS: &[&str] =
+    &["gitlab-meta-runner", "meta-configure", "meta-executor", "meta-launcher", "meta-register"];
+
 /// The folder of the root manifest, as it was when this program was built: cargo builds it anew in a moved checkout.
 pub(crate) fn repository() -> PathBuf {
     let member = Path::new(env!("CARGO_MANIFEST_DIR"));

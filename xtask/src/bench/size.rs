@@ -3,15 +3,11 @@
 use super::{Report, in_bed};
 use crate::failure::{During, Result};
 use crate::process;
-use crate::workspace::{cargo, target};
+use crate::workspace::{PROGRAMS, cargo, target};
 use plain_table::Table;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
-
-/// The programs of the default members of the workspace.
-const PROGRAMS: &[&str] =
-    &["gitlab-meta-runner", "meta-configure", "meta-executor", "meta-launcher", "meta-register"];
 
 const MOST_MB: f64 = 18.0;
 const MOST_BUILD_SECONDS: f64 = 90.0;
