@@ -1,5 +1,6 @@
-//! `cargo xtask dist`: a tar file with everything that a site installs.
+//! `cargo xtask dist`: a tar file with everything that a site installs: programs, documents, manual pages, completions.
 
+use crate::docs;
 use crate::failure::{During, Result};
 use crate::interrupt::Interrupt;
 use crate::process;
@@ -36,6 +37,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     for (from, to) in FILES {
         copy(&repository().join(from), &folder.join(to))?;
     }
+    progress.step("writing manual pages and completions");
+    process::run(&mut docs::writer(&folder.join("share")))?;
     let tar = folder.with_file_name(format!("{name}.tar.gz"));
     progress.step("packing");
     pack(&folder, &tar)?;

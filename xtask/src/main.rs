@@ -12,6 +12,7 @@ mod bed;
 mod bench;
 mod demo;
 mod dist;
+mod docs;
 mod failure;
 mod interrupt;
 mod process;
@@ -36,8 +37,10 @@ enum Task {
     Demo(demo::Arguments),
     /// Every test: on the host, then in the bed.
     Test,
-    /// A tar file with the programs for release, the documents and the example configuration.
+    /// A tar file with the programs for release, documents, manual pages, completions and the example configuration.
     Dist,
+    /// Manual pages and shell completions, in target/docs.
+    Docs,
     /// Figures: sizes, build time, and how fast the programs are.
     Bench(bench::Arguments),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test => test::all(),
         Task::Dist => dist::run(),
+        Task::Docs => docs::run(),
         Task::Bench(arguments) => bench::run(&arguments),
     };
     outcome.unwrap_or_else(|failure| failure.report())

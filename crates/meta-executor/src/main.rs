@@ -1,37 +1,5 @@
-//! The custom executor of gitlab-runner: jobs run in Apptainer as they would in Docker.
-//!
-//! Each of gitlab-runner's calls is a process of its own (`stages`). A stage that runs something makes a pod (`pod`), whose
-//! inner processes are this program again (`inside`). Nothing stays behind but the job's directories.
+//! The program `meta-executor`.
 
-mod cli;
-mod container;
-mod context;
-mod failure;
-mod hostname;
-mod image;
-mod inside;
-mod job;
-mod node;
-mod owner;
-mod pod;
-mod pull;
-mod stage;
-mod stages;
-mod state;
-mod sweep;
-mod tools;
-
-use std::io::Write;
-use std::process::ExitCode;
-
-use clap::Parser;
-
-fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    inside::main(&words).unwrap_or_else(|| cli::main(&cli::Args::parse()))
-}
-
-/// One line of the job log. A log that is closed is gitlab-runner's business.
-fn log_line(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+fn main() -> std::process::ExitCode {
+    meta_executor::main()
 }

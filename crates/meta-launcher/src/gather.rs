@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::facts::{Batch, Facts, Job, Site};
 use meta_core::config::launch::{LaunchConfig, Scheduler};
 use meta_core::config::{Config, Scope};
 use meta_core::instance::{LaunchCommand, expand_launch};
@@ -13,7 +14,6 @@ use meta_gitlab::jobs::JobStatus;
 use meta_gitlab::{ApiError, Client};
 use meta_host::arguments::Paths;
 use meta_host::{Environment, clock, configuration, process};
-use meta_launcher::facts::{Batch, Facts, Job, Site};
 use sha2::{Digest, Sha256};
 
 use crate::failure::LauncherError;

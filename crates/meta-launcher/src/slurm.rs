@@ -1,7 +1,7 @@
 //! What Slurm is asked, and how its answers are read. Pure.
 
+use crate::facts::{QueueEntry, QueueState};
 use meta_core::command_line::CommandLine;
-use meta_launcher::facts::{QueueEntry, QueueState};
 
 /// One query for everything of this user: job id, state, reason, time used, name, comment. The texts that may hold a bar
 /// are last.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::plan::{Action, plan};
 use meta_core::command_line::CommandLine;
 use meta_core::config::Config;
 use meta_core::config::launch::LaunchConfig;
@@ -13,7 +14,6 @@ use meta_host::arguments::Paths;
 use meta_host::files::{make_private_dir, read_private, write_private};
 use meta_host::lease::Lease;
 use meta_host::{Environment, clock, configuration, exit, process};
-use meta_launcher::plan::{Action, plan};
 
 use crate::failure::LauncherError;
 use crate::{gather, submit};

@@ -1,20 +1,5 @@
-//! Registers, updates and deletes runners through the GitLab API.
-//!
-//! The pipeline: [`desired`] from the configuration, [`state`] from disk, [`remote`] from GitLab; [`plan`] compares the
-//! three; [`apply`] does one action after the other. [`register`] joins them.
+//! The program `meta-register`.
 
-mod apply;
-mod desired;
-mod plan;
-mod register;
-mod remote;
-mod state;
-
-use std::process::ExitCode;
-
-use clap::Parser;
-
-fn main() -> ExitCode {
-    let args = register::Args::parse();
-    meta_host::app::run(args.common.level(), |environment| register::run(&args, environment))
+fn main() -> std::process::ExitCode {
+    meta_register::main()
 }
