@@ -1,7 +1,7 @@
 //! `bed exec`: runs a command on the login node.
 
 use super::accounts::{self, Account};
-use super::{daemons, enter, state, supervise};
+use super::{enter, state, supervise};
 use crate::failure::{During, Failure, Result};
 use clap::Args;
 use nix::unistd::{Uid, User, initgroups, setgid, setuid};
@@ -9,6 +9,10 @@ use std::ffi::CString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+
+/// As `files/profile.sh` has it: `/usr/local/bin` holds the chosen gitlab-runner, which may be a real one and must be
+/// found before the stand-in among our binaries.
+const PATH: &str = "/usr/local/bin:/opt/target/debug:/usr/bin:/bin:/usr/sbin:/sbin";
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -119,7 +123,7 @@ fn environment(
     terminal: Option<String>,
 ) -> Result<Vec<(String, String)>> {
     let mut variables: Vec<(String, String)> = [
-        ("PATH", format!("/opt/target/debug:{}", daemons::PATH)),
+        ("PATH", PATH.to_owned()),
         ("HOME", account.home.to_owned()),
         ("USER", account.name.to_owned()),
         ("LOGNAME", account.name.to_owned()),

@@ -1,5 +1,7 @@
 //! Jobs from `pending` in GitLab through the real batch queue and real Apptainer to their result.
 
+use std::fs;
+
 use end_to_end::bed::image;
 use end_to_end::cluster::{Cluster, PROJECT};
 use serde_json::json;
@@ -21,6 +23,10 @@ fn one_job() {
     assert_eq!(job["status"], "success", "{log}\n{job:#}");
     let trace = job["trace"].as_str().unwrap_or_default();
     assert!(trace.contains("Using Apptainer") && trace.contains("Job succeeded"), "{trace}");
+    // The bed's note says which gitlab-runner it was given; a real one must not be hidden by the stand-in.
+    let note = fs::read_to_string("/etc/bed-runner").expect("the bed has the note");
+    let first = trace.lines().find(|line| line.contains("Running with gitlab-runner")).unwrap_or_default();
+    assert_eq!(first.contains("(stand-in)"), note.starts_with("stand-in "), "{note}{first}");
     assert_eq!(cluster.site.jobs_left(), Vec::<std::path::PathBuf>::new());
 }
 
