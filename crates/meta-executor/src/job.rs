@@ -129,10 +129,12 @@ impl Job {
         }
         variables
     }
+}
 
-    /// Options of `image: docker:`.
+impl Image {
+    /// `docker:` of the image or service.
     pub(crate) fn docker_options(&self) -> &DockerOptions {
-        &self.image.executor_opts.docker
+        &self.executor_opts.docker
     }
 }
 
@@ -174,6 +176,6 @@ mod tests {
         let job = job(r#"{"id": 1, "services": null, "image": {"name": "a", "entrypoint": null,
                 "executor_opts": {"docker": {"user": 1000}, "kubernetes": {}}}}"#);
         assert!(job.services.is_empty() && job.image.entrypoint.is_empty());
-        assert_eq!(job.docker_options().user, "1000");
+        assert_eq!(job.image.docker_options().user, "1000");
     }
 }

@@ -12,28 +12,38 @@ use crate::image::policy;
 use crate::image::reference::{Reference, Version};
 use crate::image::registry::{RegistryError, RegistrySettings, Repository};
 use crate::image::store::{NameRecord, Store, StoreError, StoredImage};
-use crate::job::Job;
+use crate::job::{Image, Job};
 use crate::log_line;
 use crate::pod::spec::Mapping;
 
 /// The job's image, pulled if its policy says so.
 pub(crate) fn image(context: &Context, job: &Job, mapping: Mapping) -> Result<StoredImage, StageFailure> {
     let name = image_name(context, job)?;
+    named(context, job, &job.image, name, mapping)
+}
+
+/// The image `name`, pulled as `wanted` (the job's image or a service of it) and the configuration say.
+fn named(
+    context: &Context,
+    job: &Job,
+    wanted: &Image,
+    name: &str,
+    mapping: Mapping,
+) -> Result<StoredImage, StageFailure> {
     let reference = Reference::parse(name).map_err(|error| {
         StageFailure::job(error.to_string(), format!("correct the image name `{name}` in .gitlab-ci.yml"))
     })?;
     let settings = &context.settings;
-    let policies = policy::effective(
-        name,
-        &job.image.pull_policy,
-        &settings.pull_policy,
-        &settings.allowed_pull_policies,
-    )
-    .map_err(|text| {
-        StageFailure::job(text, "remove `pull_policy:` from the job, or ask the runner's administrator")
-    })?;
+    let policies =
+        policy::effective(name, &wanted.pull_policy, &settings.pull_policy, &settings.allowed_pull_policies)
+            .map_err(|text| {
+                StageFailure::job(
+                    text,
+                    "remove `pull_policy:` from the job, or ask the runner's administrator",
+                )
+            })?;
     log_line(&format!("Using effective pull policy of [{}] for container {name}", policy::join(&policies)));
-    let request = Request::new(context, job, name, &reference, mapping)?;
+    let request = Request::new(context, job, wanted, name, &reference, mapping)?;
     request.try_policies(&policies)
 }
 
@@ -80,6 +90,7 @@ impl<'a> Request<'a> {
     fn new(
         context: &Context,
         job: &Job,
+        wanted: &Image,
         name: &'a str,
         reference: &'a Reference,
         mapping: Mapping,
@@ -102,7 +113,7 @@ impl<'a> Request<'a> {
         Ok(Self {
             name,
             reference,
-            platform: platform(&job.docker_options().platform),
+            platform: platform(&wanted.docker_options().platform),
             project: job.job_info.project_id,
             store: Store {
                 images: settings.image_dir.clone().unwrap_or_else(|| node_dir.join("images")),

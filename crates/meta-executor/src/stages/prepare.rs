@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::failure::StageFailure;
 use crate::image::store::StoredImage;
 use crate::image::user;
-use crate::job::Job;
+use crate::job::{Image, Job};
 use crate::node::Node;
 use crate::state::{ImageUser, JobState, Owner, PreparedImage};
 use crate::{hostname, log_line, owner, pull, sweep};
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     }
     let image = pull::image(context, job, node.mapping)?;
     refuse_shell_less(job, &image)?;
-    let prepared = prepared_image(job, image)?;
+    let prepared = prepared_image(&job.image, image)?;
     let cache = cache_directory(context, job);
     make_directories(context, &cache)?;
     let short_token =
@@ -96,16 +96,16 @@ fn short_token(context: &Context) -> Option<&str> {
 }
 
 /// The image as the job wants to run it.
-fn prepared_image(job: &Job, image: StoredImage) -> Result<PreparedImage, StageFailure> {
+fn prepared_image(wanted: &Image, image: StoredImage) -> Result<PreparedImage, StageFailure> {
     let config = image.config.config().as_ref();
     let own_entrypoint = config.and_then(|config| config.entrypoint().clone()).unwrap_or_default();
-    let entrypoint = match job.image.entrypoint.as_slice() {
+    let entrypoint = match wanted.entrypoint.as_slice() {
         [] => own_entrypoint,
         // `entrypoint: [""]` is how users switch the image's entrypoint off.
         [empty] if empty.is_empty() => Vec::new(),
         words => words.to_vec(),
     };
-    let wanted = match job.docker_options().user.as_str() {
+    let user = match wanted.docker_options().user.as_str() {
         "" => config.and_then(|config| config.user().clone()).unwrap_or_default(),
         user => user.to_owned(),
     };
@@ -115,7 +115,7 @@ fn prepared_image(job: &Job, image: StoredImage) -> Result<PreparedImage, StageF
         entrypoint,
         env: config.and_then(|config| config.env().clone()).unwrap_or_default(),
         working_dir: PathBuf::from(working_dir.unwrap_or_else(|| "/".to_owned())),
-        user: find_user(&wanted, &image.rootfs)?,
+        user: find_user(&user, &image.rootfs)?,
         rootfs: image.rootfs,
     })
 }
