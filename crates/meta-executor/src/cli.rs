@@ -72,7 +72,7 @@ fn stage(args: &Args, environment: &Environment) -> Result<(), StageFailure> {
     match &args.stage {
         Stage::Config => Ok(()),
         Stage::Prepare => prepare::run(&context, &job),
-        Stage::Run { script, stage } => run::run(&context, script, stage),
+        Stage::Run { script, stage } => run::run(&context, &job, script, stage),
         Stage::Cleanup => cleanup::run(&context),
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Job {
     pub(crate) services: Vec<Image>,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) credentials: Vec<RegistryCredential>,
+    #[serde(default)]
+    secrets: BTreeMap<String, ExternalSecret>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +45,14 @@ struct Variable {
     key: String,
     #[serde(default)]
     value: String,
+    #[serde(default)]
+    file: bool,
+}
+
+/// A variable of `secrets:`; gitlab-runner has got its value from a vault.
+#[derive(Debug, Deserialize)]
+struct ExternalSecret {
+    file: Option<bool>,
 }
 
 /// `image:` or one of `services:`. Names are expanded already.
@@ -86,6 +96,9 @@ pub(crate) struct RegistryCredential {
     pub(crate) password: String,
 }
 
+/// File variables that gitlab-runner makes itself, before those of the job (`GetCITLSVariables`).
+const TLS_FILES: [&str; 3] = ["CI_SERVER_TLS_CA_FILE", "CI_SERVER_TLS_CERT_FILE", "CI_SERVER_TLS_KEY_FILE"];
+
 /// Why the job is not known.
 #[derive(Debug, Error)]
 pub(crate) enum JobError {
@@ -119,6 +132,15 @@ impl Job {
             .rev()
             .find(|variable| variable.key == key)
             .map(|variable| variable.value.as_str())
+    }
+
+    /// Whether scripts see the path of a file with the variable's value.
+    pub(crate) fn is_file(&self, key: &str) -> bool {
+        if let Some(secret) = self.secrets.get(key) {
+            return secret.file.unwrap_or(true);
+        }
+        let last = self.variables.iter().rev().find(|variable| variable.key == key);
+        last.map_or_else(|| TLS_FILES.contains(&key), |variable| variable.file)
     }
 
     /// GitLab's variables as `CUSTOM_ENV_*`, for templates of the configuration.

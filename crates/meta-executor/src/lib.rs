@@ -6,11 +6,13 @@
 mod cli;
 mod container;
 mod context;
+mod entry;
 mod failure;
 mod hostname;
 mod image;
 mod inside;
 mod job;
+mod layer;
 mod node;
 mod owner;
 mod pod;

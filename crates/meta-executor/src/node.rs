@@ -141,33 +141,30 @@ fn level_a(context: &Context) -> Result<Mapping, String> {
 /// Makes a pod with an overlay on the node's directory, which is what a job needs.
 fn try_pod(context: &Context, mapping: Mapping) -> Result<(), PodError> {
     let directory = context.paths.node_dir.join(format!("probe-{}", std::process::id()));
-    let path = |name: &str| directory.join(name);
-    for name in ["lower", "upper", "work", "merged", "shm"] {
-        fs::create_dir_all(path(name)).map_err(|source| PodError::Io {
-            action: "make",
-            path: path(name),
-            source,
-        })?;
-    }
+    let lower = directory.join("lower");
+    fs::create_dir_all(&lower).map_err(|source| PodError::Io {
+        action: "make",
+        path: lower.clone(),
+        source,
+    })?;
     let spec = PodSpec {
         hostname: "probe".to_owned(),
         umask: 0o022,
         root: RootSpec::Image(ImageRoot {
-            lower: path("lower"),
-            upper: path("upper"),
-            work: path("work"),
-            merged: path("merged"),
-            shm: path("shm"),
+            lower,
+            layer: directory.clone(),
             shm_size: 4096,
+            devices: Vec::new(),
             directories: Vec::new(),
             files: Vec::new(),
         }),
         command: PodCommand {
             program: PathBuf::from("/proc/self/exe"),
-            args: vec!["remove".to_owned(), path("work").join("work").display().to_string()],
+            args: vec!["remove".to_owned(), directory.join("work/work").display().to_string()],
             env: Vec::new(),
             cwd: PathBuf::from("/"),
             stdin: None,
+            entry: None,
         },
     };
     let result = driver::run(&spec, mapping);

@@ -4,6 +4,9 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+/// How long a test waits for what happens at once: a wide safety limit, not a measurement.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
 /// Pids of processes whose command line contains `mark`.
 pub fn with_mark(mark: &str) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc can be read");

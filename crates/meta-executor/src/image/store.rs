@@ -207,6 +207,7 @@ fn in_pod(args: Vec<String>, mapping: Mapping) -> Result<(), StoreError> {
             env: Vec::new(),
             cwd: PathBuf::from("/"),
             stdin: None,
+            entry: None,
         },
     };
     match driver::run(&spec, mapping).map_err(StoreError::Pod)?.code {

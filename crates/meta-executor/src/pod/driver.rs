@@ -30,6 +30,8 @@ pub(crate) struct Outcome {
     pub(crate) code: i32,
     /// Whether the container's first process came to run. Never true where the command does not report it.
     pub(crate) started: bool,
+    /// Whether it found no entrypoint.
+    pub(crate) no_entrypoint: bool,
     /// Whether the pod was told to stop.
     pub(crate) stopped: bool,
 }
@@ -125,7 +127,7 @@ impl Pod {
     }
 
     fn wait(mut self, signals: &SignalFd, parent: Pid) -> Result<Outcome, PodError> {
-        let mut outcome = Outcome { code: 0, started: false, stopped: false };
+        let mut outcome = Outcome { code: 0, started: false, no_entrypoint: false, stopped: false };
         let mut deadline: Option<Instant> = None;
         loop {
             if self.reports.buffer().is_empty() && !self.wait_for_report(signals)? {
@@ -145,6 +147,7 @@ impl Pod {
             match self.next_event()? {
                 Some(Event::Unshared) => {}
                 Some(Event::Started) => outcome.started = true,
+                Some(Event::NoEntrypoint) => outcome.no_entrypoint = true,
                 Some(Event::Exited(code)) => {
                     let _ = self.child.wait();
                     return Ok(Outcome { code, ..outcome });

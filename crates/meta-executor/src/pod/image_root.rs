@@ -3,7 +3,9 @@
 //! We mount the overlay ourselves: Apptainer mounts it without `userxattr`, and then dpkg and `rm -rf` fail in a user
 //! namespace because removed directories cannot be marked (overlayfs documentation, "User xattr").
 
+use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{self, MsFlags};
@@ -11,28 +13,39 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
 use rustix::io::Errno;
 
 use super::spec::ImageRoot;
-use super::{PodError, mounts, on_path};
+use super::{PodError, devices, mounts, on_path, shields};
 
 /// Mounts the overlay and prepares in it what Apptainer needs. The caller's root stays the host's.
 pub(super) fn mount(root: &ImageRoot) -> Result<(), PodError> {
+    for directory in [root.upper(), root.work(), root.merged(), root.dev(), root.empty()] {
+        mounts::make_directory(&directory)?;
+    }
+    // It becomes the mode of the job's `/`.
+    fs::set_permissions(root.upper(), Permissions::from_mode(0o755)).map_err(|source| PodError::Io {
+        action: "open",
+        path: root.upper(),
+        source,
+    })?;
     // Apptainer looks at its own processes; the host's /proc shows others.
     mounts::proc(Path::new("/proc"))?;
+    shields::put_up(&root.empty())?;
+    let merged = root.merged();
     let options = format!(
         "lowerdir={},upperdir={},workdir={},userxattr",
         escaped(&root.lower),
-        escaped(&root.upper),
-        escaped(&root.work)
+        escaped(&root.upper()),
+        escaped(&root.work())
     );
-    mount::mount(Some("overlay"), &root.merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-        .map_err(on_path("mount the job's file system on", &root.merged))?;
-    let merged = open_directory(&root.merged)?;
+    mount::mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .map_err(on_path("mount the job's file system on", &merged))?;
+    let image = open_directory(&merged)?;
     for directory in &root.directories {
-        make_directory(&merged, directory)?;
+        make_directory(&image, directory)?;
     }
     for file in &root.files {
-        make_file(&merged, file)?;
+        make_file(&image, file)?;
     }
-    mounts::tmpfs(&root.shm, &format!("mode=1777,size={}", root.shm_size))
+    devices::make(&root.dev(), root.shm_size, &root.devices)
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, PodError> {
@@ -89,13 +102,13 @@ mod tests {
     fn links_of_the_image_lead_nowhere_else() {
         let directory = tempfile::tempdir().unwrap();
         let (image, outside) = (directory.path().join("image"), directory.path().join("outside"));
-        std::fs::create_dir_all(image.join("real")).unwrap();
-        std::fs::create_dir(&outside).unwrap();
+        fs::create_dir_all(image.join("real")).unwrap();
+        fs::create_dir(&outside).unwrap();
         std::os::unix::fs::symlink(&outside, image.join("etc")).unwrap();
         std::os::unix::fs::symlink("/real", image.join("var")).unwrap();
         let root = open_directory(&image).unwrap();
         assert!(make_file(&root, Path::new("/etc/hosts")).is_err(), "the link leads to nothing in the image");
-        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
         make_directory(&root, Path::new("/var/tmp")).unwrap();
         make_file(&root, Path::new("/var/hosts")).unwrap();
         assert!(image.join("real/tmp").is_dir() && image.join("real/hosts").is_file());

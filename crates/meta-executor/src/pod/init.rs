@@ -1,7 +1,7 @@
 //! The pod's init (PID 1): mounts, starts the command, reaps what is left behind, ends the pod.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -14,15 +14,19 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, sethostname};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{PidfdFlags, Resource, Rlimit, pidfd_open, setrlimit};
 
 use super::driver::GRACE;
 use super::report::{Event, report};
-use super::spec::{PodCommand, PodSpec, RootSpec};
+use super::spec::{EntryText, PodCommand, PodSpec, RootSpec};
 use super::{PodError, doing, image_root, mounts, tools_root};
 
 /// The descriptor on which the container's first process says that it runs. A shell can name only one digit.
 pub(crate) const STARTED_FD: i32 = 9;
+
+/// The descriptor from which it reads its environment.
+pub(crate) const ENTRY_FD: i32 = 8;
 
 /// Body of `meta-executor pod-init CONTROL REPORT`.
 pub(crate) fn main(control: OwnedFd, reports: OwnedFd) -> ExitCode {
@@ -60,10 +64,17 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
         RootSpec::Image(root) => image_root::mount(root)?,
         RootSpec::Host => {}
     }
+    // As docker's containers: nobody looks for cores on a node.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none)
+        .map_err(|source| PodError::Namespace { action: "forbid core files", source: source.into() })?;
     umask(Mode::from_bits_truncate(spec.umask));
-    let started = duplicate_at(reports, STARTED_FD)?;
+    let passed = match &spec.command.entry {
+        Some(entry) => Some((entry_file(entry)?, duplicate_at(reports, STARTED_FD)?)),
+        None => None,
+    };
     let child = spawn(&spec.command, stdin)?;
-    drop(started);
+    drop(passed);
     supervise(child, control)
 }
 
@@ -74,6 +85,15 @@ fn read_spec(control: &mut BufReader<File>) -> Result<PodSpec, PodError> {
         .map_err(|source| PodError::Namespace { action: "read the pod's spec", source })?;
     serde_json::from_str(&line)
         .map_err(|source| PodError::Namespace { action: "understand the pod's spec", source: source.into() })
+}
+
+/// A file without a name that holds `text`. The command opens it anew through /proc, so that it is read from its start.
+fn entry_file(text: &EntryText) -> Result<OwnedFd, PodError> {
+    let failed = |source| PodError::Namespace { action: "pass the environment to the command", source };
+    let file = memfd_create("entry", MemfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+    let mut file = File::from(file);
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    duplicate_at(&file.into(), ENTRY_FD)
 }
 
 /// A copy of `fd` that the command inherits under the number `wanted`.

@@ -13,6 +13,7 @@
 //! The control pipe is the pod's lifeline: the driver keeps its write end open, and the init ends when it closes. So the pod
 //! ends with the driver whatever happens to it, and the kernel kills what is left in the PID namespace.
 
+pub(crate) mod devices;
 pub(crate) mod driver;
 pub(crate) mod image_root;
 pub(crate) mod init;
@@ -20,6 +21,7 @@ pub(crate) mod mapping;
 pub(crate) mod mounts;
 pub(crate) mod outer;
 pub(crate) mod report;
+pub(crate) mod shields;
 pub(crate) mod spec;
 pub(crate) mod tools_root;
 

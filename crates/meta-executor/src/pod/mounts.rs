@@ -17,15 +17,32 @@ pub(super) fn make_private() -> Result<(), PodError> {
 
 /// A tmpfs on `target` with mount options such as `mode=0755,size=64m`.
 pub(super) fn tmpfs(target: &Path, options: &str) -> Result<(), PodError> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(options))
-        .map_err(on_path("mount a tmpfs on", target))
+    fresh("tmpfs", target, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options))
+}
+
+/// A tmpfs on which devices can be shown.
+pub(super) fn tmpfs_with_devices(target: &Path, options: &str) -> Result<(), PodError> {
+    fresh("tmpfs", target, MsFlags::MS_NOSUID, Some(options))
+}
+
+/// Terminals of this user namespace.
+pub(super) fn devpts(target: &Path) -> Result<(), PodError> {
+    let options = Some("newinstance,ptmxmode=0666,mode=0620");
+    fresh("devpts", target, MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, options)
+}
+
+/// The message queues of this IPC namespace.
+pub(super) fn mqueue(target: &Path) -> Result<(), PodError> {
+    fresh("mqueue", target, MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, NOTHING)
 }
 
 /// The proc file system of this PID namespace.
 pub(super) fn proc(target: &Path) -> Result<(), PodError> {
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), target, Some("proc"), flags, NOTHING).map_err(on_path("mount proc on", target))
+    fresh("proc", target, MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, NOTHING)
+}
+
+fn fresh(kind: &'static str, target: &Path, flags: MsFlags, options: Option<&str>) -> Result<(), PodError> {
+    mount(Some(kind), target, Some(kind), flags, options).map_err(on_path("mount a file system on", target))
 }
 
 /// Shows `source` at `target`, with everything mounted below it.

@@ -4,6 +4,12 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::write;
 
+/// What the container's first shell writes when there is no such entrypoint.
+pub(crate) const NO_ENTRYPOINT: &str = "no-entrypoint";
+
+/// What it writes otherwise.
+pub(crate) const STARTED: &str = "started";
+
 /// An event that a process of the pod reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -11,6 +17,8 @@ pub(crate) enum Event {
     Unshared,
     /// The container's first process runs: from here on, failures are the job's.
     Started,
+    /// It runs, and found that there is no such entrypoint in the image.
+    NoEntrypoint,
     /// The command ended with this code (128 + signal number for a death by signal).
     Exited(i32),
     /// The pod could not be made.
@@ -22,7 +30,8 @@ impl Event {
     fn line(&self) -> String {
         match self {
             Self::Unshared => "unshared\n".to_owned(),
-            Self::Started => "started\n".to_owned(),
+            Self::Started => format!("{STARTED}\n"),
+            Self::NoEntrypoint => format!("{NO_ENTRYPOINT}\n"),
             Self::Exited(code) => format!("exited {code}\n"),
             Self::Failed(message) => format!("failed {}\n", message.replace('\n', " ")),
         }
@@ -32,7 +41,8 @@ impl Event {
     pub(crate) fn parse(line: &str) -> Option<Self> {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("unshared", _) => Some(Self::Unshared),
-            ("started", _) => Some(Self::Started),
+            (STARTED, _) => Some(Self::Started),
+            (NO_ENTRYPOINT, _) => Some(Self::NoEntrypoint),
             ("exited", code) => code.parse().ok().map(Self::Exited),
             ("failed", message) => Some(Self::Failed(message.to_owned())),
             _ => None,
@@ -51,9 +61,13 @@ mod tests {
 
     #[test]
     fn events_survive_the_pipe() {
-        for event in
-            [Event::Unshared, Event::Started, Event::Exited(137), Event::Failed("no overlay: x".to_owned())]
-        {
+        for event in [
+            Event::Unshared,
+            Event::Started,
+            Event::NoEntrypoint,
+            Event::Exited(137),
+            Event::Failed("no overlay: x".to_owned()),
+        ] {
             assert_eq!(Event::parse(event.line().trim_end()), Some(event));
         }
         assert_eq!(Event::parse("exited soon"), None);

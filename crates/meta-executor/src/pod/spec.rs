@@ -1,7 +1,9 @@
 //! What a pod is made of, as data. The driver writes it as one line of JSON into the pod's control pipe.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use meta_core::secret::REDACTED;
 use serde::{Deserialize, Serialize};
 
 /// Everything that the pod's processes need to know. They see no environment and no other file of ours.
@@ -43,16 +45,42 @@ pub(crate) struct HostToolsRoot {
 pub(crate) struct ImageRoot {
     /// The unpacked image; read only.
     pub(crate) lower: PathBuf,
-    /// The job's writable layer: kept from the script to after_script.
-    pub(crate) upper: PathBuf,
-    pub(crate) work: PathBuf,
-    pub(crate) merged: PathBuf,
-    /// Where a tmpfs of `shm_size` bytes is mounted, to be bound to `/dev/shm`.
-    pub(crate) shm: PathBuf,
+    /// A directory of the job on the node: its writable layer, kept from the script to after_script, and mount points.
+    pub(crate) layer: PathBuf,
+    /// Size of `/dev/shm` in bytes.
     pub(crate) shm_size: u64,
+    /// Devices of the host beside docker's usual ones.
+    pub(crate) devices: Vec<PathBuf>,
     /// Directories and empty files that Apptainer needs as mount points: with `--writable` it makes none.
     pub(crate) directories: Vec<PathBuf>,
     pub(crate) files: Vec<PathBuf>,
+}
+
+impl ImageRoot {
+    /// What the job wrote.
+    pub(crate) fn upper(&self) -> PathBuf {
+        self.layer.join("upper")
+    }
+
+    /// overlayfs's own.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.layer.join("work")
+    }
+
+    /// Where the image with the layer is mounted.
+    pub(crate) fn merged(&self) -> PathBuf {
+        self.layer.join("merged")
+    }
+
+    /// Where `/dev` is put together.
+    pub(crate) fn dev(&self) -> PathBuf {
+        self.layer.join("dev")
+    }
+
+    /// Where a read-only tmpfs is mounted that stands in for hidden directories.
+    pub(crate) fn empty(&self) -> PathBuf {
+        self.layer.join("empty")
+    }
 }
 
 /// A path of the host that is seen inside at `target`.
@@ -72,6 +100,30 @@ pub(crate) struct PodCommand {
     pub(crate) cwd: PathBuf,
     /// Host path of the file on the command's stdin.
     pub(crate) stdin: Option<PathBuf>,
+    /// What the container's first process reads from descriptor [`super::init::ENTRY_FD`], to report on
+    /// [`super::init::STARTED_FD`] that it runs.
+    pub(crate) entry: Option<EntryText>,
+}
+
+/// Text that may hold secrets: it is never an argument, and no `Debug` shows it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct EntryText(String);
+
+impl EntryText {
+    pub(crate) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for EntryText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
 }
 
 /// How the ids of a pod map to the host.

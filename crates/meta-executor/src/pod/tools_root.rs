@@ -11,10 +11,10 @@ use nix::mount::{MntFlags, umount2};
 use nix::unistd::{chdir, pivot_root};
 
 use super::spec::{Bind, HostToolsRoot};
-use super::{PodError, mounts, on_path};
+use super::{PodError, devices, mounts, on_path};
 
-/// The devices that docker gives to every container. More would be refused to a user namespace anyway.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Nothing there needs shared memory; this is docker's size, in bytes.
+const SHM_SIZE: u64 = 64 << 20;
 
 /// Puts the root together at `root.mount_point` and makes it this process's root.
 pub(super) fn enter(root: &HostToolsRoot) -> Result<(), PodError> {
@@ -31,7 +31,8 @@ pub(super) fn enter(root: &HostToolsRoot) -> Result<(), PodError> {
         }
     }
     show_name_service(new)?;
-    make_devices(new)?;
+    mounts::make_directory(&new.join("dev"))?;
+    devices::make(&new.join("dev"), SHM_SIZE, &[])?;
     mounts::make_directory(&new.join("proc"))?;
     mounts::proc(&new.join("proc"))?;
     for temporary in ["tmp", "var/tmp"] {
@@ -70,24 +71,6 @@ fn show_name_service(new: &Path) -> Result<(), PodError> {
     let target = mounts::below(new, &real);
     mounts::make_file(&target)?;
     mounts::bind(&real, &target)
-}
-
-fn make_devices(new: &Path) -> Result<(), PodError> {
-    for device in DEVICES {
-        let source = Path::new("/dev").join(device);
-        let target = new.join("dev").join(device);
-        mounts::make_file(&target)?;
-        mounts::bind(&source, &target)?;
-    }
-    let shm = new.join("dev/shm");
-    mounts::make_directory(&shm)?;
-    mounts::tmpfs(&shm, "mode=1777")?;
-    for (link, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
-    {
-        let path = new.join("dev").join(link);
-        symlink(target, &path).map_err(|source| PodError::Io { action: "link", path, source })?;
-    }
-    Ok(())
 }
 
 fn show(new: &Path, bind: &Bind) -> Result<(), PodError> {

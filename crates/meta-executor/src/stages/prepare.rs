@@ -143,10 +143,6 @@ fn make_directories(context: &Context, cache: &Path) -> Result<(), StageFailure>
     for name in ["root", "apptainer", "home"] {
         make(&paths.job.join(name), 0o700)?;
     }
-    // The mode of the upper directory becomes that of the job's `/`.
-    for (name, mode) in [("upper", 0o755), ("work", 0o700), ("merged", 0o755), ("shm", 0o755)] {
-        make(&paths.overlay.join(name), mode)?;
-    }
     // docker's volumes have this mode: jobs that run as another user write here.
     make(&paths.builds(), 0o777)?;
     make(cache, 0o777)

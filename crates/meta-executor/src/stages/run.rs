@@ -7,40 +7,54 @@ use meta_host::files::write_private;
 
 use crate::context::Context;
 use crate::failure::StageFailure;
+use crate::job::Job;
 use crate::node::Node;
 use crate::pod::driver::{self, Outcome};
 use crate::stage::{Place, place};
 use crate::state::JobState;
-use crate::{container, tools};
+use crate::{container, layer, tools};
 
 /// What Apptainer exits with when it cannot start a container.
 const APPTAINER_FATAL: i32 = 255;
 
 /// Runs the script. A failing script is a build failure with its exit code in `BUILD_EXIT_CODE_FILE`.
-pub(crate) fn run(context: &Context, script: &Path, stage: &str) -> Result<(), StageFailure> {
+pub(crate) fn run(context: &Context, job: &Job, script: &Path, stage: &str) -> Result<(), StageFailure> {
     forget_exit_code(context)?;
     let state = JobState::load(&context.paths)?;
     let place = place(stage);
     let pod = match place {
         Place::Helper => tools::pod(context, &state, script),
-        Place::Image => container::pod(context, &state, &Node::probe(context)?.apptainer, script),
+        Place::Image => container::pod(context, job, &state, &Node::probe(context)?.apptainer, script),
     };
+    if place == Place::Image {
+        layer::begin(&context.paths)?;
+    }
     let outcome = driver::run(&pod, state.mapping).map_err(|error| StageFailure::system(&error))?;
-    judge(place, outcome, context)
+    if place == Place::Image && !outcome.stopped {
+        layer::finish(&context.paths)?;
+    }
+    judge(context, &state, place, outcome)
 }
 
-fn judge(place: Place, outcome: Outcome, context: &Context) -> Result<(), StageFailure> {
+fn judge(context: &Context, state: &JobState, place: Place, outcome: Outcome) -> Result<(), StageFailure> {
     if outcome.stopped {
         return Err(StageFailure::system_with_hint(
             "the job was stopped",
             "this is a cancel, a timeout or the end of the allocation",
         ));
     }
+    if outcome.no_entrypoint {
+        let entrypoint = state.image.entrypoint.first().map_or("", String::as_str);
+        return Err(StageFailure::system_with_hint(
+            format!("the image has no entrypoint `{entrypoint}` that can be executed"),
+            "correct `image: entrypoint:`; `entrypoint: [\"\"]` uses none",
+        ));
+    }
     // Before its first process reports, Apptainer's own failure and an entrypoint's look alike but for this code.
     if place == Place::Image && !outcome.started && outcome.code == APPTAINER_FATAL {
         return Err(StageFailure::system_with_hint(
             "Apptainer could not start the job's container",
-            "the lines above are Apptainer's; the image's entrypoint or user may not exist",
+            "the lines above are Apptainer's",
         ));
     }
     match outcome.code {

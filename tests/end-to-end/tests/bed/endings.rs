@@ -3,11 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
 
 use end_to_end::bed::image;
 use end_to_end::executor::Site;
-use end_to_end::processes::{wait_until, with_mark};
+use end_to_end::processes::{LIMIT, wait_until, with_mark};
 use serde_json::json;
 
 use crate::LevelTest;
@@ -19,11 +18,9 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("endings: a daemon that is left behind does not hold the job", daemon),
     ("endings: cleanup removes files of any owner and mode, twice", cleanup),
     ("endings: cleanup without a prepared job", cleanup_of_nothing),
+    ("endings: after a stop, after_script starts from the image", fresh_layer),
     ("endings: the next job removes what a dead one left", sweep),
 ];
-
-/// Wide: the rule is 5 s.
-const LIMIT: Duration = Duration::from_secs(20);
 
 fn site(level: &str) -> Site {
     Site::new(&format!("level = \"{level}\""))
@@ -96,6 +93,22 @@ fn cleanup(level: &str) {
     job.cleanup().success();
     assert_eq!(site.jobs_left(), Vec::<PathBuf>::new());
     job.cleanup().success();
+}
+
+/// As with docker, which removes the container of a script that was cancelled.
+fn fresh_layer(level: &str) {
+    let site = site(level);
+    let job = site.job(&image("busybox:latest"), json!({})).prepared();
+    job.run("build_script", "touch /kept").success();
+    let mark = if level == "A" { 700_501 } else { 700_502 };
+    let mut child = job.start("build_script", &format!("touch /dropped; sleep {mark}"));
+    wait_until("the script runs", LIMIT, || !with_mark(&format!("sleep {mark}")).is_empty());
+    signal("-TERM", &format!("-{}", child.id()));
+    child.wait().expect("the driver is our child");
+    assert_eq!(job.run("after_script", "ls /kept /dropped 2>/dev/null; touch /new").success(), "");
+    assert_eq!(job.run("after_script", "ls /new").success(), "/new\n");
+    job.cleanup().success();
+    assert_eq!(site.jobs_left(), Vec::<PathBuf>::new());
 }
 
 fn cleanup_of_nothing(level: &str) {

@@ -1,7 +1,10 @@
 //! What a script sees.
 
+use std::process::{Command, Stdio};
+
 use end_to_end::bed::image;
 use end_to_end::executor::{BUILD_FAILURE, SYSTEM_FAILURE, Site};
+use end_to_end::processes::{LIMIT, wait_until, with_mark};
 use serde_json::json;
 
 use crate::LevelTest;
@@ -11,6 +14,10 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("inside: helper stages need nothing in the image", helper),
     ("inside: no host variables, no home, no tokens", nothing_of_the_host),
     ("inside: entrypoint and its override", entrypoint),
+    ("inside: the entrypoint has the job's variables, and nobody else sees them", variables),
+    ("inside: no such entrypoint", no_entrypoint),
+    ("inside: capabilities, kernel files and devices as podman has them", surroundings),
+    ("inside: nothing that the caller left open", descriptors),
     ("inside: user, home and files of the image", user),
     ("inside: working directory and environment of the image", environment),
     ("inside: root, writable everywhere, kept until after_script", writable),
@@ -85,7 +92,8 @@ fn nothing_of_the_host(level: &str) {
         assert!(!log.contains("/home/ci") && !log.contains(&site), "{log}");
     }
     let names = job.run("build_script", "env | cut -d= -f1 | sort | tr '\\n' ' '").success();
-    assert_eq!(names, "HOME HOSTNAME PATH PWD SHLVL _ ");
+    // The job's own variable, as docker gives it to the container; no path is made from it.
+    assert_eq!(names, "CI_BUILDS_DIR HOME HOSTNAME PATH PWD SHLVL _ ");
 }
 
 fn entrypoint(level: &str) {
@@ -101,6 +109,106 @@ fn entrypoint(level: &str) {
     assert_eq!(run(own).success(), "mine\n");
     let failing = run(json!({ "image": { "entrypoint": ["/bin/sh", "-c", "exit 3"] } }));
     assert_eq!((failing.code, failing.script_code.as_deref()), (BUILD_FAILURE, Some("3")));
+}
+
+fn variables(level: &str) {
+    let site = site(level, "");
+    // Odd characters, a name that bash keeps for itself, and more than a page of text.
+    let odd = "it's $HOME\n\t`id` \\ \"ü\"";
+    let long = "long-".repeat(20_000);
+    let job = site
+        .job(
+            &image("busybox:latest"),
+            json!({
+                "image": { "entrypoint": ["/bin/sh", "-c", "printf '%s|' \"$ODD\" \"$CERT\" \"$CI_DISPOSABLE_ENVIRONMENT\" ${#LONG}; exec \"$@\"", "x"] },
+                "variables": [{ "key": "CERT", "value": "text", "file": true }],
+            }),
+        )
+        .with_environment("CUSTOM_ENV_ODD", odd)
+        .with_environment("CUSTOM_ENV_CERT", "text")
+        .with_environment("CUSTOM_ENV_LONG", &long)
+        .with_environment("CUSTOM_ENV_UID", "7")
+        .with_environment("CUSTOM_ENV_CI_SHARED_ENVIRONMENT", "true")
+        .with_environment("CUSTOM_ENV_RUNNER_TEMP_PROJECT_DIR", "/builds/p.tmp")
+        .with_environment("CUSTOM_ENV_SECRET", "hush-hush-42")
+        .prepared();
+    let log = job.run("build_script", "echo; echo $SECRET").success();
+    assert_eq!(log, format!("{odd}|/builds/p.tmp/CERT|true|100000|\nhush-hush-42\n"));
+    let mut running = job.start("build_script", "touch /builds/runs; sleep 60");
+    wait_until("the script runs", LIMIT, || !with_mark("sleep 60").is_empty());
+    let seen = with_mark("hush-hush-42");
+    running.kill().expect("the driver is our child");
+    running.wait().expect("the driver is our child");
+    assert_eq!(seen, Vec::<u32>::new(), "a value is in an argument");
+}
+
+fn no_entrypoint(level: &str) {
+    let site = site(level, "");
+    let run = |entrypoint| {
+        let job = site.job(&image("busybox:latest"), json!({ "image": { "entrypoint": entrypoint } }));
+        job.prepared().run("build_script", "true")
+    };
+    // docker: runner_system_failure.
+    run(json!(["/nope", "x"])).failed(SYSTEM_FAILURE, "the image has no entrypoint `/nope`");
+    run(json!(["/etc/passwd"])).failed(SYSTEM_FAILURE, "the image has no entrypoint `/etc/passwd`");
+    let ended = run(json!(["/bin/sh", "-c", "echo not a shell >&2; exit 127"]));
+    assert_eq!((ended.code, ended.script_code.as_deref()), (BUILD_FAILURE, Some("127")), "{}", ended.log);
+}
+
+/// Each line is one answer; podman gives the same in the same image.
+const SURROUNDINGS: &str = r#"
+grep -e CapPrm -e CapEff -e CapBnd -e NoNewPrivs /proc/self/status
+for path in /proc/sys/kernel/domainname /proc/sysrq-trigger /sys/fs/cgroup/x; do (: > $path) 2>/dev/null && echo wrote $path; done
+cat /proc/keys /proc/timer_list /proc/interrupts 2>/dev/null; ls -A /proc/acpi /sys/firmware
+ls /dev | grep -v -e core -e console
+for device in null zero full random urandom; do dd if=/dev/$device of=/dev/null bs=1 count=1 2>/dev/null && echo $device; done
+stat -c '%a %n' /dev/shm /dev/mqueue /dev/pts /tmp /var/tmp
+umask; ulimit -c; id -u; id -g; id -G; pwd
+read -r line; echo "status $? of a read"
+cat /proc/self/mountinfo | grep -c ' / / rw'
+"#;
+
+fn surroundings(level: &str) {
+    let site = site(level, "");
+    let ours =
+        site.job(&image("debian:sid"), json!({})).prepared().run("build_script", &script(SURROUNDINGS));
+    let podman = podman(&image("debian:sid"), SURROUNDINGS);
+    assert_eq!(ours.success(), podman);
+    let size = "df -k /dev/shm | tail -n 1 | tr -s ' ' | cut -d' ' -f2";
+    let site = self::site(level, "shm_size = 8388608");
+    let job = site.job(&image("debian:sid"), json!({})).prepared();
+    assert_eq!(job.run("build_script", size).success(), "8192\n");
+}
+
+/// gitlab-runner runs the body of a script so: in a subshell without input.
+fn script(body: &str) -> String {
+    format!("({body}) < /dev/null\n")
+}
+
+fn podman(image: &str, body: &str) -> String {
+    let script = script(body);
+    let run = ["run", "--rm", "--interactive", image, "sh", "-c", &script];
+    let output = Command::new("podman").args(run).stdin(Stdio::null()).output().expect("podman starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn descriptors(level: &str) {
+    let site = site(level, "");
+    let job = site.job(&image("busybox:latest"), json!({})).prepared();
+    for stage in ["build_script", "get_sources"] {
+        let path = job.script("for fd in /proc/$$/fd/*; do [ -e $fd ] && echo ${fd##*/}; done; true");
+        let run = job.command(&["run", &path, stage]);
+        // The caller leaves descriptor 7 open.
+        let mut caller = Command::new("sh");
+        caller.args(["-c", "exec 7</etc/passwd; \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
+        caller.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = caller.output().expect("sh starts");
+        let log = String::from_utf8_lossy(&output.stdout);
+        // bash keeps its script at 255.
+        let open: Vec<&str> = log.lines().filter(|&number| number != "255").collect();
+        assert_eq!(open, ["0", "1", "2"], "{stage}");
+    }
 }
 
 fn user(level: &str) {
