@@ -18,7 +18,7 @@ const RESERVED: [&str; 10] = [
     "after_script",
     "include",
 ];
-/// What a job takes from `default:` or, by old custom, from the top of the file.
+/// What a job takes from `default:`; those that are reserved also, by old custom, from the top of the file.
 const INHERITED: [&str; 11] = [
     "image",
     "services",
@@ -97,7 +97,8 @@ fn job_of(root: &Node, name: &str, node: &Node, globals: &[Variable]) -> Result<
         return Err(ConfigError::new(&format!("jobs:{name}"), "config should be a hash"));
     };
     for key in INHERITED {
-        let default = root.get("default").and_then(|default| default.get(key)).or_else(|| root.get(key));
+        let at_top = || root.get(key).filter(|_| RESERVED.contains(&key));
+        let default = root.get("default").and_then(|default| default.get(key)).or_else(at_top);
         if let Some(default) = default
             && !entries.iter().any(|(known, _)| known == key)
         {
@@ -225,6 +226,14 @@ merged:
             ("debian:13", ["always".to_owned()].as_slice())
         );
         assert_eq!(image.docker, [("user".to_owned(), "app".to_owned())]);
+    }
+
+    #[test]
+    fn a_job_may_be_called_like_a_keyword_of_jobs() {
+        let config = parse_config("image: busybox:1\nretry: {script: x}\ntimeout: {script: y}").unwrap();
+        let jobs: Vec<_> = config.jobs.iter().map(|job| (job.name.as_str(), job.retry.max == 0)).collect();
+        assert_eq!(jobs, [("retry", true), ("timeout", true)]);
+        assert!(config.jobs.iter().all(|job| job.image.is_some()));
     }
 
     #[test]
