@@ -60,13 +60,11 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 }
 
 fn stage(args: &Args, environment: &Environment) -> Result<(), StageFailure> {
-    let job = Job::load(&environment.variables).map_err(|error| StageFailure::system(&error))?;
     if matches!(args.stage, Stage::Config) {
-        let token =
-            environment.variables.get("CUSTOM_ENV_CI_RUNNER_SHORT_TOKEN").map_or("none", String::as_str);
-        crate::log_line(&config::answer(token, job.job_info.project_id));
+        crate::log_line(&config::answer(&environment.hostname));
         return Ok(());
     }
+    let job = Job::load(&environment.variables).map_err(|error| StageFailure::system(&error))?;
     let paths = args.common.paths(environment).map_err(|error| StageFailure::system(&error))?;
     let context = Context::load(&args.instance, paths.data_dir, environment, &job)?;
     match &args.stage {

@@ -1,14 +1,13 @@
-//! `config`: tells gitlab-runner the paths inside the job and who we are. It must be quick: it only reads the job file.
+//! `config`: tells gitlab-runner the paths inside the job and who we are. It must be quick: it reads nothing.
 
 use serde::Serialize;
 
-use crate::hostname;
-
 /// The answer on stdout.
 #[derive(Serialize)]
-struct Answer {
+struct Answer<'a> {
     driver: Driver,
-    hostname: String,
+    /// Shown behind `via` in the log's line `Running on JOB via HOSTNAME...`; docker has the machine there. Nothing else uses it.
+    hostname: &'a str,
     /// Each job has its own directory, seen at docker's path.
     builds_dir: &'static str,
     cache_dir: &'static str,
@@ -21,11 +20,11 @@ struct Driver {
     version: &'static str,
 }
 
-/// The JSON text for a runner with this short token, working on this project.
-pub(crate) fn answer(short_token: &str, project: u64) -> String {
+/// The JSON text on the node with this host name.
+pub(crate) fn answer(node: &str) -> String {
     let answer = Answer {
         driver: Driver { name: "gitlab-meta-runner", version: env!("CARGO_PKG_VERSION") },
-        hostname: hostname::of_job(short_token, project),
+        hostname: node,
         builds_dir: "/builds",
         cache_dir: "/cache",
         builds_dir_is_shared: false,
@@ -40,8 +39,8 @@ mod tests {
     #[test]
     fn the_answer_is_what_docker_would_use() {
         expect_test::expect![[
-            r#"{"driver":{"name":"gitlab-meta-runner","version":"0.1.0"},"hostname":"runner-abc123-project-7-concurrent-0","builds_dir":"/builds","cache_dir":"/cache","builds_dir_is_shared":false}"#
+            r#"{"driver":{"name":"gitlab-meta-runner","version":"0.1.0"},"hostname":"node7","builds_dir":"/builds","cache_dir":"/cache","builds_dir_is_shared":false}"#
         ]]
-        .assert_eq(&answer("abc123", 7));
+        .assert_eq(&answer("node7"));
     }
 }

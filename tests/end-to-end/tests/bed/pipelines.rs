@@ -27,7 +27,14 @@ fn one_job() {
     let note = fs::read_to_string("/etc/bed-runner").expect("the bed has the note");
     let first = trace.lines().find(|line| line.contains("Running with gitlab-runner")).unwrap_or_default();
     assert_eq!(first.contains("(stand-in)"), note.starts_with("stand-in "), "{note}{first}");
+    let node = hostname();
+    assert!(trace.contains("Running on runner-") && trace.contains(&format!(" via {node}...")), "{trace}");
     assert_eq!(cluster.site.jobs_left(), Vec::<std::path::PathBuf>::new());
+}
+
+fn hostname() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").expect("proc is mounted");
+    name.trim().to_owned()
 }
 
 fn sample_pipeline() {
