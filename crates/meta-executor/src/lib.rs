@@ -12,6 +12,7 @@ mod hostname;
 mod image;
 mod inside;
 mod job;
+mod job_variables;
 mod layer;
 mod node;
 mod owner;

@@ -8,5 +8,6 @@
 pub mod bed;
 pub mod cluster;
 pub mod executor;
+pub mod front;
 pub mod measure;
 pub mod processes;

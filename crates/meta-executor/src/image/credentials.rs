@@ -26,11 +26,15 @@ pub(crate) struct Credentials {
     pub(crate) warnings: Vec<String>,
 }
 
-/// A docker `config.json`. Credential helpers are not run: a job must not choose programs that run on the host.
+/// A docker `config.json`.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct DockerConfig {
     #[serde(default)]
     auths: BTreeMap<String, DockerAuth>,
+    creds_store: Option<String>,
+    #[serde(default)]
+    cred_helpers: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -42,19 +46,57 @@ struct DockerAuth {
 
 impl Credentials {
     /// Adds the logins of a docker `config.json`. Those that are already there win: sources are added best first.
+    ///
+    /// Credential helpers are not run: a job must not choose programs that run on the host, and those of the account's own
+    /// file ask a keyring or a person, whom a batch job does not have.
     pub(crate) fn add_docker_config(&mut self, text: &str, source: &str) {
-        let config: DockerConfig = match serde_json::from_str(text) {
-            Ok(config) => config,
-            Err(error) => {
-                self.warnings.push(format!(
-                    "Failed to resolve credentials from {source}: {error}. Credentials from this source will not be used."
-                ));
-                return;
-            }
-        };
-        for (path, auth) in config.auths {
-            if let Some((user, password)) = auth.login() {
-                self.add(&path, user, password, source);
+        match serde_json::from_str::<DockerConfig>(text) {
+            Ok(config) => self.add_config(config, source),
+            Err(error) => self.add_bad_source(source, &place_of(&error)),
+        }
+    }
+
+    /// Adds the logins of the old `~/.dockercfg`, which has what `auths` has in a `config.json`.
+    pub(crate) fn add_old_docker_config(&mut self, text: &str, source: &str) {
+        match serde_json::from_str(text) {
+            Ok(auths) => self.add_auths(auths, source),
+            Err(error) => self.add_bad_source(source, &place_of(&error)),
+        }
+    }
+
+    /// Notes that a source is of no use, in docker's words.
+    pub(crate) fn add_bad_source(&mut self, source: &str, error: &str) {
+        self.warnings.push(format!(
+            "Failed to resolve credentials from {source}: {error}. Credentials from this source will not be used."
+        ));
+    }
+
+    fn add_config(&mut self, config: DockerConfig, source: &str) {
+        let mut helpers: Vec<&String> = config.cred_helpers.values().collect();
+        helpers.extend(config.creds_store.as_ref().filter(|store| !store.is_empty()));
+        helpers.sort();
+        helpers.dedup();
+        if !helpers.is_empty() {
+            let names: Vec<String> = helpers.iter().map(|name| format!("`{name}`")).collect();
+            self.warnings.push(format!(
+                "Credential helpers are not run on this runner: {} of {source}. Write the login itself into `auths`.",
+                names.join(", ")
+            ));
+        }
+        self.add_auths(config.auths, source);
+    }
+
+    fn add_auths(&mut self, auths: BTreeMap<String, DockerAuth>, source: &str) {
+        for (path, auth) in auths {
+            match auth.login() {
+                Ok(Some((user, password))) => self.add(&path, user, password, source),
+                // A helper has it.
+                Ok(None) => {}
+                Err(BadAuth) => {
+                    self.warnings.push(format!(
+                        "The login for {path} in {source} will not be used: `auth` is not the base64 form of `user:password`."
+                    ));
+                }
             }
         }
     }
@@ -78,14 +120,24 @@ impl Credentials {
     }
 }
 
+/// Where a text is wrong. Never what stands there: it may be a password.
+fn place_of(error: &serde_json::Error) -> String {
+    let what = if error.is_data() { "a value of the wrong type" } else { "no JSON" };
+    format!("{what} at line {} column {}", error.line(), error.column())
+}
+
+/// An `auth` that is none. It may be a password in clear, so it is not shown.
+struct BadAuth;
+
 impl DockerAuth {
-    fn login(self) -> Option<(String, String)> {
-        if let (Some(user), Some(password)) = (self.username, self.password) {
-            return Some((user, password));
-        }
-        let decoded = STANDARD.decode(self.auth?.trim()).ok()?;
-        let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-        Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
+    fn login(self) -> Result<Option<(String, String)>, BadAuth> {
+        let Some(encoded) = self.auth.filter(|auth| !auth.trim().is_empty()) else {
+            return Ok(self.username.zip(self.password));
+        };
+        let decoded = STANDARD.decode(encoded.trim()).map_err(|_| BadAuth)?;
+        let decoded = std::str::from_utf8(&decoded).map_err(|_| BadAuth)?;
+        let (user, password) = decoded.split_once(':').ok_or(BadAuth)?;
+        Ok(Some((user.to_owned(), password.trim_matches('\0').to_owned())))
     }
 }
 
@@ -96,7 +148,8 @@ fn normalised(path: &str) -> String {
         None => path.trim_end_matches('/'),
     };
     let (host, rest) = match path.split_once('/') {
-        Some((host, rest)) => (host, Some(rest)),
+        // A tag is no part of a path; a colon in the host is its port.
+        Some((host, rest)) => (host, Some(rest.split(':').next().unwrap_or(rest))),
         None => (path, None),
     };
     let host = host.to_lowercase();
@@ -130,10 +183,70 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_written_in_many_ways() {
+        for (key, kept) in [
+            ("https://index.docker.io/v1/", "docker.io"),
+            ("index.docker.io", "docker.io"),
+            ("http://Registry.Example.com:5000/v2/", "registry.example.com:5000"),
+            ("Registry.Example.com:5000/Group/App/", "registry.example.com:5000/Group/App"),
+            ("registry.example.com/group/app:1.2", "registry.example.com/group/app"),
+            ("localhost:5000", "localhost:5000"),
+        ] {
+            assert_eq!(normalised(key), kept, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_digest_does_not_hide_the_repository_from_its_key() {
+        let mut credentials = Credentials::default();
+        credentials.add("reg.io/group/app", "deep".to_owned(), "p".to_owned(), "test");
+        let image = format!("reg.io/group/app:1@sha256:{}", "0".repeat(64));
+        assert_eq!(user_for(&credentials, &image), Some("deep".to_owned()));
+    }
+
+    #[test]
+    fn passwords_may_hold_colons_and_auth_beats_the_pair() {
+        let mut credentials = Credentials::default();
+        // dTpwOnE= is u:p:q
+        let config = r#"{"auths":{"reg.io":{"auth":"dTpwOnE=","username":"other","password":"x"}}}"#;
+        credentials.add_docker_config(config, "test");
+        let image = Reference::parse("reg.io/a").expect("a good name");
+        let login = credentials.find(&image).expect("a login");
+        assert_eq!((login.user.as_str(), login.password.reveal()), ("u", "p:q"));
+    }
+
+    #[test]
+    fn helpers_are_named_and_not_run() {
+        let mut credentials = Credentials::default();
+        let config =
+            r#"{"auths":{"reg.io":{}},"credsStore":"pass","credHelpers":{"a.io":"../evil","b.io":"pass"}}"#;
+        credentials.add_docker_config(config, "$DOCKER_AUTH_CONFIG");
+        assert_eq!(
+            credentials.warnings,
+            [
+                "Credential helpers are not run on this runner: `../evil`, `pass` of $DOCKER_AUTH_CONFIG. Write the login itself into `auths`."
+            ]
+        );
+        assert_eq!(user_for(&credentials, "reg.io/a"), None);
+    }
+
+    #[test]
+    fn the_old_file_has_logins_only() {
+        let mut credentials = Credentials::default();
+        credentials.add_old_docker_config(r#"{"reg.io":{"auth":"dTE6cA=="}}"#, "~/.dockercfg");
+        assert_eq!(user_for(&credentials, "reg.io/a/b"), Some("u1".to_owned()));
+    }
+
+    #[test]
     fn a_bad_source_is_a_warning_without_its_text() {
         let mut credentials = Credentials::default();
         credentials.add_docker_config("secret, not JSON", "$DOCKER_AUTH_CONFIG");
-        assert_eq!(credentials.warnings.len(), 1);
-        assert!(!credentials.warnings[0].contains("secret"), "{:?}", credentials.warnings);
+        credentials
+            .add_docker_config(r#"{"auths":{"reg.io":{"auth":"secret in clear"}}}"#, "$DOCKER_AUTH_CONFIG");
+        credentials.add_docker_config(r#"{"auths":"secret"}"#, "$DOCKER_AUTH_CONFIG");
+        assert_eq!(credentials.warnings.len(), 3, "{:?}", credentials.warnings);
+        for warning in &credentials.warnings {
+            assert!(!warning.contains("secret"), "{warning}");
+        }
     }
 }

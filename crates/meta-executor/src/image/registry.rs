@@ -2,9 +2,12 @@
 //!
 //! Our own, because the maintained client crates are asynchronous and this needs four requests in a row.
 
+mod challenge;
+mod connect;
+mod error;
+
 use std::io::Read;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,12 +15,14 @@ use meta_core::secret::Secret;
 use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use thiserror::Error;
 use ureq::http::{Response, StatusCode, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 
+use self::challenge::Challenge;
+pub(crate) use self::connect::RegistrySettings;
+pub(crate) use self::error::RegistryError;
 use super::credentials::Login;
+use super::platform::Platform;
 use super::reference::Reference;
 
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -26,77 +31,27 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, applic
 /// Manifests are small; a larger one is an attack or an error page.
 const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
 
-/// How a registry is reached.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RegistrySettings {
-    /// Registries by `host[:port]` that are spoken to by plain HTTP. Loopback ones are always, as for docker.
-    pub(crate) insecure: Vec<String>,
-    /// PEM text of a private CA.
-    pub(crate) ca: Option<String>,
-}
+/// An index may point to an index; nobody goes deeper.
+const DEEPEST_INDEX: usize = 3;
 
-/// Why an image can't be had. `is_final` errors stay whatever is tried again.
-#[derive(Debug, Error)]
-pub(crate) enum RegistryError {
-    #[error("manifest for {0} not found: manifest unknown")]
-    NotFound(Reference),
-    #[error("access to {0} denied: the repository does not exist or needs a login")]
-    Denied(Reference),
-    #[error("{image} has no variant for {platform}")]
-    Platform { image: Reference, platform: String },
-    #[error("too many requests to {0}: the registry limits pulls")]
-    RateLimited(String),
-    #[error("registry answered {status} to GET {url}: {body}")]
-    Status { url: String, status: u16, body: String },
-    #[error("cannot reach {url}")]
-    Network { url: String, source: Box<ureq::Error> },
-    #[error("cannot understand {what} from {url}")]
-    Format { what: &'static str, url: String, source: serde_json::Error },
-    #[error("{0} is not what its digest says")]
-    Corrupt(String),
-    #[error("cannot use `registry_ca_file`")]
-    Ca { source: Box<ureq::Error> },
-}
-
-impl RegistryError {
-    /// Whether another try cannot help: then the job fails at once, and its author must change something.
-    pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::NotFound(_) | Self::Denied(_) | Self::Platform { .. } | Self::Format { .. })
-    }
-
-    /// What to do about it.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
-            Self::NotFound(_) => "check the image's name and tag in .gitlab-ci.yml",
-            Self::Denied(_) => {
-                "check the image's name; for a private image set the CI/CD variable DOCKER_AUTH_CONFIG or use an image of this GitLab's registry"
-            }
-            Self::Platform { .. } => {
-                "use an image that is built for this machine, or set `image: docker: platform:`"
-            }
-            Self::RateLimited(_) => "wait, or log in to the registry with DOCKER_AUTH_CONFIG",
-            Self::Network { .. } => {
-                "the registry is down or not reachable from the compute node; for plain HTTP set `insecure_registries`, for a private CA `registry_ca_file`"
-            }
-            _ => "try again; if it stays, ask the registry's administrator",
-        }
-    }
-}
-
-/// A connection to one repository.
+/// A connection to one repository, for several threads.
 pub(crate) struct Repository<'a> {
     agent: Agent,
     reference: &'a Reference,
     login: Option<&'a Login>,
     base: String,
-    token: Mutex<Option<Secret>>,
+    authorization: Mutex<Option<Secret>>,
 }
 
-/// A manifest as found, with the digest of its bytes.
+/// A manifest as found.
 pub(crate) struct Manifest {
-    /// `sha256:...`
+    /// `sha256:...` of its bytes.
     pub(crate) digest: String,
     pub(crate) manifest: ImageManifest,
+    /// `sha256:...` of what the reference named: the index's for an image of several platforms, else the manifest's.
+    pub(crate) named_digest: String,
+    /// Whether an index said for which platform it is.
+    pub(crate) platform_known: bool,
 }
 
 impl<'a> Repository<'a> {
@@ -106,22 +61,17 @@ impl<'a> Repository<'a> {
         login: Option<&'a Login>,
         settings: &RegistrySettings,
     ) -> Result<Self, RegistryError> {
-        let host = match reference.registry.as_str() {
-            "docker.io" => "registry-1.docker.io",
-            host => host,
-        };
-        let plain = settings.insecure.iter().any(|name| name == host) || is_loopback(host);
-        let scheme = if plain { "http" } else { "https" };
         Ok(Self {
-            agent: agent(settings.ca.as_deref())?,
+            agent: settings.agent()?,
             reference,
             login,
-            base: format!("{scheme}://{host}/v2"),
-            token: Mutex::new(None),
+            base: format!("{}/v2", settings.base(&reference.registry)),
+            authorization: Mutex::new(None),
         })
     }
 
     /// Digest of what the reference means now: one HEAD request. For an index this is the index's digest.
+    /// `None` where the registry does not say.
     pub(crate) fn digest(&self) -> Result<Option<String>, RegistryError> {
         let url = self.url("manifests", self.reference.version());
         let response = self.send("HEAD", &url, MANIFEST_TYPES)?;
@@ -132,22 +82,55 @@ impl<'a> Repository<'a> {
             .map(str::to_owned))
     }
 
-    /// The image's manifest for `platform` (`linux/amd64`, `linux/arm/v7`).
-    pub(crate) fn manifest(&self, platform: &str) -> Result<Manifest, RegistryError> {
-        let (digest, text) = self.manifest_text(self.reference.version())?;
-        let url = self.url("manifests", self.reference.version());
-        let format = |source| RegistryError::Format { what: "the manifest", url: url.clone(), source };
-        let kind: ManifestKind = serde_json::from_slice(&text).map_err(format)?;
-        if kind.manifests.is_none() {
-            return Ok(Manifest { digest, manifest: serde_json::from_slice(&text).map_err(format)? });
+    /// The image's manifest for `platform`.
+    pub(crate) fn manifest(&self, platform: &Platform) -> Result<Manifest, RegistryError> {
+        let mut version = self.reference.version().to_owned();
+        let mut named_digest = None;
+        let mut platform_known = false;
+        for _ in 0..DEEPEST_INDEX {
+            let (digest, text) = self.manifest_text(&version)?;
+            let named_digest = &*named_digest.get_or_insert_with(|| digest.clone());
+            let kind: ManifestKind = self.understood(&version, &text)?;
+            if kind.manifests.is_none() {
+                kind.check(self.reference)?;
+                return Ok(Manifest {
+                    manifest: self.understood(&version, &text)?,
+                    named_digest: named_digest.clone(),
+                    digest,
+                    platform_known,
+                });
+            }
+            let index: ImageIndex = self.understood(&version, &text)?;
+            let entry = platform.choose(&index).ok_or_else(|| RegistryError::Platform {
+                image: self.reference.clone(),
+                platform: platform.clone(),
+            })?;
+            platform_known = entry.platform().is_some();
+            version = entry.digest().to_string();
         }
-        let index: ImageIndex = serde_json::from_slice(&text).map_err(format)?;
-        let entry = choose(&index, platform).ok_or_else(|| RegistryError::Platform {
-            image: self.reference.clone(),
-            platform: platform.to_owned(),
-        })?;
-        let (digest, text) = self.manifest_text(entry.digest().as_ref())?;
-        Ok(Manifest { digest, manifest: serde_json::from_slice(&text).map_err(format)? })
+        Err(self.no_image("its index leads to further indexes"))
+    }
+
+    /// An error for what is in the registry and can't be run.
+    pub(crate) fn no_image(&self, reason: impl Into<String>) -> RegistryError {
+        RegistryError::NoImage { image: self.reference.clone(), reason: reason.into() }
+    }
+
+    /// The same for an image of another platform than the job wants.
+    pub(crate) fn other_platform(&self, wanted: &Platform, found: Platform) -> RegistryError {
+        RegistryError::OtherPlatform { image: self.reference.clone(), wanted: wanted.clone(), found }
+    }
+
+    fn understood<T: for<'de> Deserialize<'de>>(
+        &self,
+        version: &str,
+        text: &[u8],
+    ) -> Result<T, RegistryError> {
+        serde_json::from_slice(text).map_err(|source| RegistryError::Format {
+            what: "the manifest",
+            url: self.url("manifests", version),
+            source,
+        })
     }
 
     fn manifest_text(&self, version: &str) -> Result<(String, Vec<u8>), RegistryError> {
@@ -168,77 +151,101 @@ impl<'a> Repository<'a> {
 
     /// A blob as a stream. The caller checks the digest.
     pub(crate) fn blob(&self, blob: &Descriptor) -> Result<impl Read + use<>, RegistryError> {
-        let url = self.url("blobs", blob.digest().as_ref());
+        let url = self.blob_url(blob);
         Ok(self.send("GET", &url, "*/*")?.into_body().into_with_config().limit(u64::MAX).reader())
+    }
+
+    /// Where a blob is, for messages.
+    pub(crate) fn blob_url(&self, blob: &Descriptor) -> String {
+        self.url("blobs", blob.digest().as_ref())
     }
 
     fn url(&self, kind: &str, version: &str) -> String {
         format!("{}/{}/{kind}/{version}", self.base, self.reference.repository)
     }
 
-    /// Sends a request, once more with a token if the registry asks for one.
-    fn send(&self, method: &str, url: &str, accept: &str) -> Result<Response<Body>, RegistryError> {
+    /// Sends a request, once more with a login or a token if the registry asks for one.
+    fn send(&self, method: &'static str, url: &str, accept: &str) -> Result<Response<Body>, RegistryError> {
         let mut response = self.send_once(method, url, accept)?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            let challenge = header_text(&response, header::WWW_AUTHENTICATE.as_str());
-            self.authenticate(&challenge)?;
+            self.authenticate(&response)?;
             response = self.send_once(method, url, accept)?;
         }
         match response.status() {
             status if status.is_success() => Ok(response),
             StatusCode::NOT_FOUND => Err(RegistryError::NotFound(self.reference.clone())),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(RegistryError::Denied(self.reference.clone()))
-            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.denied()),
             StatusCode::TOO_MANY_REQUESTS => Err(RegistryError::RateLimited(self.reference.registry.clone())),
-            status => {
-                let body = response.body_mut().with_config().limit(500).read_to_string().unwrap_or_default();
-                Err(RegistryError::Status { url: url.to_owned(), status: status.as_u16(), body })
-            }
+            _ => Err(status_error(method, url, &mut response)),
         }
     }
 
     fn send_once(&self, method: &str, url: &str, accept: &str) -> Result<Response<Body>, RegistryError> {
         let mut request =
             ureq::http::Request::builder().method(method).uri(url).header(header::ACCEPT, accept);
-        if let Some(token) = self.token.lock().expect("no holder of the token panics").as_ref() {
-            request = request.header(header::AUTHORIZATION, token.reveal());
+        if let Some(authorization) = self.lock_authorization().as_ref() {
+            request = request.header(header::AUTHORIZATION, authorization.reveal());
         }
         let network = |source| RegistryError::Network { url: url.to_owned(), source: Box::new(source) };
         let request = request.body(()).map_err(|source| network(source.into()))?;
         self.agent.run(request).map_err(network)
     }
 
+    fn lock_authorization(&self) -> std::sync::MutexGuard<'_, Option<Secret>> {
+        self.authorization.lock().expect("no holder of the lock panics")
+    }
+
+    fn denied(&self) -> RegistryError {
+        let image = self.reference.clone();
+        match self.login {
+            Some(login) => RegistryError::WrongLogin { image, source_name: login.source.clone() },
+            None => RegistryError::Denied(image),
+        }
+    }
+
     /// Answers a `WWW-Authenticate` challenge: basic, or a bearer token from the realm that it names.
-    fn authenticate(&self, challenge: &str) -> Result<(), RegistryError> {
+    fn authenticate(&self, refusal: &Response<Body>) -> Result<(), RegistryError> {
         let basic = self.login.map(|login| {
             format!("Basic {}", STANDARD.encode(format!("{}:{}", login.user, login.password.reveal())))
         });
-        let authorization = match Challenge::parse(challenge) {
-            Some(Challenge::Basic) => basic,
-            Some(Challenge::Bearer { realm, service }) => {
-                Some(format!("Bearer {}", self.fetch_token(&realm, &service, basic.as_deref())?))
+        let challenges = refusal.headers().get_all(header::WWW_AUTHENTICATE);
+        let challenge = challenges.iter().find_map(|line| Challenge::parse(line.to_str().ok()?));
+        let authorization = match challenge {
+            Some(Challenge::Basic) => basic.ok_or_else(|| self.denied())?,
+            Some(Challenge::Bearer { realm, service, scope }) => {
+                let token = self.fetch_token(&realm, service.as_deref(), scope, basic.as_deref())?;
+                format!("Bearer {token}")
             }
-            None => None,
+            None => return Err(self.denied()),
         };
-        let authorization = authorization.ok_or_else(|| RegistryError::Denied(self.reference.clone()))?;
-        *self.token.lock().expect("no holder of the token panics") = Some(Secret::new(authorization));
+        *self.lock_authorization() = Some(Secret::new(authorization));
         Ok(())
     }
 
-    fn fetch_token(&self, realm: &str, service: &str, basic: Option<&str>) -> Result<String, RegistryError> {
+    fn fetch_token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: Option<String>,
+        basic: Option<&str>,
+    ) -> Result<String, RegistryError> {
         let network = |source| RegistryError::Network { url: realm.to_owned(), source: Box::new(source) };
-        let mut request = self
-            .agent
-            .get(realm)
-            .query("service", service)
-            .query("scope", format!("repository:{}:pull", self.reference.repository));
+        let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", self.reference.repository));
+        let mut request = self.agent.get(realm).query("scope", scope);
+        if let Some(service) = service {
+            request = request.query("service", service);
+        }
         if let Some(basic) = basic {
             request = request.header(header::AUTHORIZATION, basic);
         }
         let mut response = request.call().map_err(network)?;
-        if !response.status().is_success() {
-            return Err(RegistryError::Denied(self.reference.clone()));
+        match response.status() {
+            status if status.is_success() => {}
+            StatusCode::TOO_MANY_REQUESTS => {
+                return Err(RegistryError::RateLimited(self.reference.registry.clone()));
+            }
+            status if status.is_server_error() => return Err(status_error("GET", realm, &mut response)),
+            _ => return Err(self.denied()),
         }
         let text = response.body_mut().read_to_string().map_err(network)?;
         let answer: TokenAnswer = serde_json::from_str(&text).map_err(|source| RegistryError::Format {
@@ -250,10 +257,45 @@ impl<'a> Repository<'a> {
     }
 }
 
-/// The part of a manifest that tells an index from an image.
+fn status_error(method: &'static str, url: &str, response: &mut Response<Body>) -> RegistryError {
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(500).read_to_string().unwrap_or_default();
+    RegistryError::Status { method, url: url.to_owned(), status, body: body.trim().to_owned() }
+}
+
+/// The part of a manifest that tells what it is.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ManifestKind {
+    #[serde(default)]
+    schema_version: u32,
     manifests: Option<serde_json::Value>,
+    config: Option<ConfigKind>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConfigKind {
+    #[serde(default)]
+    media_type: String,
+}
+
+const CONFIG_TYPES: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+impl ManifestKind {
+    /// Whether it is an image's, and not that of a chart or signature, or of a docker before 2017.
+    fn check(&self, image: &Reference) -> Result<(), RegistryError> {
+        let refused = |reason: String| RegistryError::NoImage { image: image.clone(), reason };
+        match &self.config {
+            _ if self.schema_version == 1 => {
+                Err(refused("its manifest has schema version 1, which docker refuses, too".to_owned()))
+            }
+            None => Err(refused("its manifest names no configuration".to_owned())),
+            Some(config) if CONFIG_TYPES.contains(&config.media_type.as_str()) => Ok(()),
+            Some(config) => Err(refused(format!("it is an artifact of type `{}`", config.media_type))),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -262,73 +304,6 @@ struct TokenAnswer {
     token: String,
     #[serde(default)]
     access_token: String,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Challenge {
-    Basic,
-    Bearer { realm: String, service: String },
-}
-
-impl Challenge {
-    fn parse(header: &str) -> Option<Self> {
-        let (scheme, parameters) = header.split_once(' ').unwrap_or((header, ""));
-        if scheme.eq_ignore_ascii_case("basic") {
-            return Some(Self::Basic);
-        }
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return None;
-        }
-        let value = |name: &str| {
-            let start = parameters.find(&format!("{name}=\""))? + name.len() + 2;
-            Some(parameters[start..start + parameters[start..].find('"')?].to_owned())
-        };
-        Some(Self::Bearer { realm: value("realm")?, service: value("service").unwrap_or_default() })
-    }
-}
-
-fn choose<'a>(index: &'a ImageIndex, platform: &str) -> Option<&'a Descriptor> {
-    let mut parts = platform.split('/');
-    let (os, architecture, variant) = (parts.next()?, parts.next()?, parts.next());
-    index.manifests().iter().find(|entry| {
-        entry.platform().as_ref().is_some_and(|found| {
-            found.os().to_string() == os
-                && found.architecture().to_string() == architecture
-                && variant.is_none_or(|variant| found.variant().as_deref() == Some(variant))
-        })
-    })
-}
-
-fn agent(ca: Option<&str>) -> Result<Agent, RegistryError> {
-    let mut tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
-    if let Some(pem) = ca {
-        let mut certificates: Vec<Certificate<'static>> = Vec::new();
-        for item in parse_pem(pem.as_bytes()) {
-            if let PemItem::Certificate(certificate) =
-                item.map_err(|source| RegistryError::Ca { source: Box::new(source) })?
-            {
-                certificates.push(certificate);
-            }
-        }
-        tls = tls.root_certs(RootCerts::new_with_certs(&certificates));
-    }
-    Ok(Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
-        .user_agent(concat!("gitlab-meta-runner/", env!("CARGO_PKG_VERSION")))
-        .tls_config(tls.build())
-        .build()
-        .new_agent())
-}
-
-fn header_text(response: &Response<Body>, name: &str) -> String {
-    response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-}
-
-fn is_loopback(host: &str) -> bool {
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// `sha256:` and the digest of `bytes`.
@@ -346,23 +321,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn challenges_are_understood() {
-        let bearer =
-            r#"Bearer realm="https://auth.example.com/token",service="registry",scope="repository:a:pull""#;
+    fn what_is_no_image_says_so() {
+        let reason = |text: &str| {
+            let kind: ManifestKind = serde_json::from_str(text).expect("JSON");
+            let image = Reference::parse("reg.io/a:1").expect("a name");
+            kind.check(&image).err().map(|error| error.to_string())
+        };
         assert_eq!(
-            Challenge::parse(bearer),
-            Some(Challenge::Bearer {
-                realm: "https://auth.example.com/token".to_owned(),
-                service: "registry".to_owned()
-            })
+            reason(
+                r#"{"schemaVersion": 2, "config": {"mediaType": "application/vnd.oci.image.config.v1+json"}}"#
+            ),
+            None
         );
-        assert_eq!(Challenge::parse(r#"Basic realm="x""#), Some(Challenge::Basic));
-        assert_eq!(Challenge::parse("Negotiate"), None);
-    }
-
-    #[test]
-    fn loopback_registries_speak_plain_http() {
-        assert!(is_loopback("127.0.0.1:5000") && is_loopback("localhost:5000"));
-        assert!(!is_loopback("registry.example.com") && !is_loopback("10.0.0.1:5000"));
+        assert_eq!(
+            reason(r#"{"schemaVersion": 2, "config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}}"#),
+            Some(
+                "reg.io/a:1 is no image that can be run: it is an artifact of type `application/vnd.cncf.helm.config.v1+json`"
+                    .to_owned()
+            )
+        );
+        assert!(reason(r#"{"schemaVersion": 1}"#).is_some_and(|text| text.contains("schema version 1")));
+        assert!(reason(r#"{"schemaVersion": 2}"#).is_some_and(|text| text.contains("no configuration")));
     }
 }

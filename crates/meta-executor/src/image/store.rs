@@ -13,12 +13,15 @@ use std::time::Duration;
 use meta_host::files::{make_private_dir, read_private, write_private};
 use meta_host::lease::Lease;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use super::names;
+pub(crate) use super::names::NameRecord;
+use super::platform::Platform;
 use super::reference::Reference;
-use super::registry::{RegistryError, Repository, digest_text, sha256};
+use super::registry::{Manifest, RegistryError, Repository, digest_text, sha256};
+use crate::context::Context;
 use crate::pod::spec::{Mapping, PodCommand, PodSpec, RootSpec};
 use crate::pod::{PodError, driver};
 
@@ -37,33 +40,17 @@ pub(crate) struct Store {
 /// An image that is ready to use.
 #[derive(Debug)]
 pub(crate) struct StoredImage {
-    /// `sha256:...` of the manifest.
-    pub(crate) digest: String,
     pub(crate) rootfs: PathBuf,
     pub(crate) config: ImageConfiguration,
     /// `sha256:...` of the configuration, which docker calls the image's id.
     pub(crate) id: String,
 }
 
-/// What an image name meant when it was last asked for.
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct NameRecord {
-    /// The complete name, for people who look into the file.
-    pub(crate) name: String,
-    pub(crate) platform: String,
-    /// Of the manifest.
-    pub(crate) digest: String,
-    /// What a HEAD request for the name answered: the index's digest for an image of several platforms.
-    pub(crate) remote_digest: Option<String>,
-    /// Whether the registry gave it without a login.
-    pub(crate) public: bool,
-    /// Projects whose login the registry accepted for it.
-    pub(crate) projects: Vec<u64>,
-}
-
 /// Why an image is not in the store.
 #[derive(Debug, Error)]
 pub(crate) enum StoreError {
+    #[error("no such image on this node")]
+    NotHere,
     #[error("cannot get the image")]
     Registry(#[from] RegistryError),
     #[error("cannot {action} `{path}`")]
@@ -80,41 +67,81 @@ pub(crate) enum StoreError {
     Pod(#[source] PodError),
 }
 
+impl StoreError {
+    /// Whether another try cannot help: then the job fails at once, and its author must change something.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_final(),
+            Self::Config { .. } | Self::NotHere => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the same may well succeed in a few seconds.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::Registry(error) if error.is_transient())
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Registry(error) => error.hint(),
+            Self::NotHere => "the policy `never` uses only images that this node has; use another policy",
+            Self::Config { .. } => "the image is broken; build and push it again",
+            _ => "check that the node has room and that `image_dir` and `node_dir` can be written",
+        }
+    }
+}
+
 impl Store {
+    /// The store of this node.
+    pub(crate) fn new(context: &Context, mapping: Mapping) -> Self {
+        let (settings, node_dir) = (&context.settings, &context.paths.node_dir);
+        Self {
+            images: settings.image_dir.clone().unwrap_or_else(|| node_dir.join("images")),
+            temporary: settings.image_tmp_dir.clone().unwrap_or_else(|| node_dir.join("tmp")),
+            mapping,
+        }
+    }
+
     /// The image with this manifest digest, if it is here.
     pub(crate) fn get(&self, digest: &str) -> Option<StoredImage> {
         let directory = self.directory(digest);
         let text = fs::read(directory.join("config.json")).ok()?;
         let config = serde_json::from_slice(&text).ok()?;
-        Some(StoredImage {
-            digest: digest.to_owned(),
-            rootfs: directory.join("rootfs"),
-            config,
-            id: sha256(&text),
-        })
+        Some(StoredImage { rootfs: directory.join("rootfs"), config, id: sha256(&text) })
     }
 
     /// What `name` meant for `platform` when it was last asked for.
-    pub(crate) fn record(&self, name: &Reference, platform: &str) -> Option<NameRecord> {
-        let record: NameRecord =
-            serde_json::from_str(&read_private(&self.name_file(name, platform)).ok()?).ok()?;
-        (record.name == name.to_string() && record.platform == platform).then_some(record)
+    pub(crate) fn record(&self, name: &Reference, platform: &Platform) -> Option<NameRecord> {
+        let text = read_private(&self.names().join(names::file_name(name, platform))).ok()?;
+        serde_json::from_str(&text).ok().filter(|record: &NameRecord| record.is_of(name, platform))
     }
 
     /// Remembers what a name means.
-    pub(crate) fn remember(&self, name: &Reference, record: &NameRecord) -> Result<(), StoreError> {
-        make_private_dir(&self.images.join("names")).map_err(StoreError::Prepare)?;
+    pub(crate) fn remember(
+        &self,
+        name: &Reference,
+        platform: &Platform,
+        record: &NameRecord,
+    ) -> Result<(), StoreError> {
+        make_private_dir(&self.names()).map_err(StoreError::Prepare)?;
         let text = serde_json::to_string_pretty(record).expect("a record has only strings and numbers");
-        write_private(&self.name_file(name, &record.platform), text.as_bytes()).map_err(StoreError::Prepare)
+        write_private(&self.names().join(names::file_name(name, platform)), text.as_bytes())
+            .map_err(StoreError::Prepare)
+    }
+
+    fn names(&self) -> PathBuf {
+        self.images.join("names")
     }
 
     /// Downloads and unpacks the image of `manifest`, unless another process does or has done it.
     pub(crate) fn add(
         &self,
-        digest: &str,
-        manifest: &ImageManifest,
+        found: &Manifest,
         repository: &Repository<'_>,
     ) -> Result<StoredImage, StoreError> {
+        let (digest, manifest) = (found.digest.as_str(), &found.manifest);
         make_private_dir(&self.images).map_err(StoreError::Prepare)?;
         make_private_dir(&self.temporary).map_err(StoreError::Prepare)?;
         let directory = self.directory(digest);
@@ -128,7 +155,7 @@ impl Store {
         self.remove(&[&partial, &directory])?;
         let rootfs = partial.join("rootfs");
         fs::create_dir_all(&rootfs).map_err(io_error("make", &rootfs))?;
-        let config = read_all(repository.blob(manifest.config())?, manifest.config())?;
+        let config = read_all(repository, manifest.config())?;
         serde_json::from_slice::<ImageConfiguration>(&config)
             .map_err(|source| StoreError::Config { source })?;
         let layers = self.download(manifest, repository)?;
@@ -156,7 +183,7 @@ impl Store {
         for (number, layer) in manifest.layers().iter().enumerate() {
             let path = self.temporary.join(format!("layer-{}-{number}", std::process::id()));
             layers.files.push(path.clone());
-            download(repository.blob(layer)?, layer, &path)?;
+            download(repository, layer, &path)?;
         }
         Ok(layers)
     }
@@ -173,11 +200,6 @@ impl Store {
             Mapping::RootOnly => ".root-only",
         };
         self.images.join(format!("{}{owners}", digest.replace(':', "-")))
-    }
-
-    fn name_file(&self, name: &Reference, platform: &str) -> PathBuf {
-        let key = sha256(format!("{name} {platform}").as_bytes());
-        self.images.join("names").join(format!("{}.json", key.trim_start_matches("sha256:")))
     }
 }
 
@@ -216,12 +238,13 @@ fn in_pod(args: Vec<String>, mapping: Mapping) -> Result<(), StoreError> {
     }
 }
 
-fn download(mut blob: impl Read, descriptor: &Descriptor, path: &Path) -> Result<(), StoreError> {
+fn download(repository: &Repository<'_>, descriptor: &Descriptor, path: &Path) -> Result<(), StoreError> {
+    let mut blob = repository.blob(descriptor)?;
     let mut file = File::create(path).map_err(io_error("make", path))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
     loop {
-        let count = blob.read(&mut buffer).map_err(io_error("download to", path))?;
+        let count = blob.read(&mut buffer).map_err(|source| interrupted(repository, descriptor, source))?;
         if count == 0 {
             break;
         }
@@ -231,11 +254,18 @@ fn download(mut blob: impl Read, descriptor: &Descriptor, path: &Path) -> Result
     check_digest(&digest_text(hash.finalize().as_slice()), descriptor)
 }
 
-fn read_all(mut blob: impl Read, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {
+fn read_all(repository: &Repository<'_>, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
-    blob.read_to_end(&mut bytes).map_err(io_error("download", Path::new("the image's configuration")))?;
+    repository
+        .blob(descriptor)?
+        .read_to_end(&mut bytes)
+        .map_err(|source| interrupted(repository, descriptor, source))?;
     check_digest(&sha256(&bytes), descriptor)?;
     Ok(bytes)
+}
+
+fn interrupted(repository: &Repository<'_>, descriptor: &Descriptor, source: io::Error) -> StoreError {
+    RegistryError::Interrupted { url: repository.blob_url(descriptor), source }.into()
 }
 
 fn check_digest(found: &str, descriptor: &Descriptor) -> Result<(), StoreError> {

@@ -15,7 +15,7 @@ use crate::image::user;
 use crate::job::{Image, Job};
 use crate::node::Node;
 use crate::state::{ImageUser, JobState, Owner, PreparedImage};
-use crate::{hostname, log_line, owner, pull, sweep};
+use crate::{hostname, job_variables, log_line, owner, pull, sweep};
 
 /// Prepares the job. Everything that the job log should know is printed.
 pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     }
     let image = pull::image(context, job, node.mapping)?;
     refuse_shell_less(job, &image)?;
-    let prepared = prepared_image(&job.image, image)?;
+    let prepared = prepared_image(context, job, &job.image, image)?;
     let cache = cache_directory(context, job);
     make_directories(context, &cache)?;
     let short_token =
@@ -96,7 +96,12 @@ fn short_token(context: &Context) -> Option<&str> {
 }
 
 /// The image as the job wants to run it.
-fn prepared_image(wanted: &Image, image: StoredImage) -> Result<PreparedImage, StageFailure> {
+fn prepared_image(
+    context: &Context,
+    job: &Job,
+    wanted: &Image,
+    image: StoredImage,
+) -> Result<PreparedImage, StageFailure> {
     let config = image.config.config().as_ref();
     let own_entrypoint = config.and_then(|config| config.entrypoint().clone()).unwrap_or_default();
     let entrypoint = match wanted.entrypoint.as_slice() {
@@ -105,9 +110,9 @@ fn prepared_image(wanted: &Image, image: StoredImage) -> Result<PreparedImage, S
         [empty] if empty.is_empty() => Vec::new(),
         words => words.to_vec(),
     };
-    let user = match wanted.docker_options().user.as_str() {
-        "" => config.and_then(|config| config.user().clone()).unwrap_or_default(),
-        user => user.to_owned(),
+    let user = match job_variables::expand(&wanted.docker_options().user, job, &context.environment) {
+        user if user.is_empty() => config.and_then(|config| config.user().clone()).unwrap_or_default(),
+        user => user,
     };
     let working_dir =
         config.and_then(|config| config.working_dir().clone()).filter(|dir| dir.starts_with('/'));

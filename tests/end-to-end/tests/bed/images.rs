@@ -59,6 +59,13 @@ fn default_image() {
     let name = image("busybox:latest");
     let with_default = Site::new(&format!("image = \"{name}\""));
     assert!(with_default.job("", json!({})).prepare().success().contains("Using default image"));
+    // docker expands it with the job's variables; in our configuration their dollar is written `$$`.
+    let of_the_job = Site::new("image = \"127.0.0.1:5000/$${NAME}:latest\"");
+    let log = of_the_job
+        .job("", json!({ "variables": [{ "key": "NAME", "value": "busybox" }] }))
+        .prepare()
+        .success();
+    assert!(log.contains("Pulling docker image 127.0.0.1:5000/busybox:latest ..."), "{log}");
     let without = Site::new("");
     without
         .job("", json!({}))
@@ -69,9 +76,15 @@ fn default_image() {
 fn allowed_images() {
     let site = Site::new(&format!("allowed_images = [\"{}/b*:*\"]", end_to_end::bed::REGISTRY));
     site.job(&image("busybox:latest"), json!({})).prepare().success();
-    site.job(&image("debian:sid"), json!({}))
-        .prepare()
-        .failed(BUILD_FAILURE, "image is not present on list of allowed images:\n- 127.0.0.1:5000/b*:*");
+    let ended = site.job(&image("debian:sid"), json!({})).prepare();
+    ended.failed(
+        BUILD_FAILURE,
+        "ERROR: The \"127.0.0.1:5000/debian:sid\" image is not present on list of allowed images:\n- 127.0.0.1:5000/b*:*\nhint: ",
+    );
+    assert!(!ended.log.contains("Pulling"), "{}", ended.log);
+    let default =
+        Site::new(&format!("image = \"{}\"\nallowed_images = [\"other\"]", image("busybox:latest")));
+    default.job(&image("busybox:latest"), json!({})).prepare().success();
 }
 
 fn what_can_never_work() {

@@ -11,6 +11,7 @@ mod endings;
 mod images;
 mod inside;
 mod pipelines;
+mod registries;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     };
     let plain = images::TESTS
         .iter()
+        .chain(registries::TESTS)
         .chain(pipelines::TESTS)
         .chain(configure::TESTS)
         .chain(demo::TESTS)

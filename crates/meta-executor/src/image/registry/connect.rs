@@ -1,0 +1,112 @@
+//! How a registry is reached: by TLS with the system's roots and the site's own, by plain HTTP where that is allowed.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use super::RegistryError;
+
+/// Where Docker Hub's images really are.
+const DOCKER_HUB: &str = "registry-1.docker.io";
+
+/// How registries are reached.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RegistrySettings {
+    /// Registries by `host[:port]` that are spoken to by plain HTTP. Loopback ones are always, as for docker.
+    pub(crate) insecure: Vec<String>,
+    /// PEM text of a private CA, trusted beside the system's.
+    pub(crate) ca: Option<String>,
+}
+
+impl RegistrySettings {
+    /// `scheme://host[:port]` of a registry's API.
+    pub(super) fn base(&self, registry: &str) -> String {
+        let host = if registry == "docker.io" { DOCKER_HUB } else { registry };
+        let plain = self.insecure.iter().any(|name| name.eq_ignore_ascii_case(host)) || is_loopback(host);
+        let scheme = if plain { "http" } else { "https" };
+        format!("{scheme}://{host}")
+    }
+
+    /// An agent that keeps its connections. It sends no `Authorization` to where a registry redirects to: the content of
+    /// images often lies with another server, which must not learn the password.
+    pub(super) fn agent(&self) -> Result<Agent, RegistryError> {
+        let roots = match &self.ca {
+            Some(pem) => RootCerts::from(with_system_roots(certificates(pem)?)),
+            None => RootCerts::PlatformVerifier,
+        };
+        Ok(Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(Duration::from_secs(30)))
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            // A layer of 10 GB by a line of 20 Mbit/s; what takes longer has stalled.
+            .timeout_recv_body(Some(Duration::from_secs(3600)))
+            .user_agent(concat!("gitlab-meta-runner/", env!("CARGO_PKG_VERSION")))
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .build()
+            .new_agent())
+    }
+}
+
+fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>, RegistryError> {
+    let mut certificates = Vec::new();
+    for item in parse_pem(pem.as_bytes()) {
+        let item = item.map_err(|source| RegistryError::Trust { source: Box::new(source) })?;
+        if let PemItem::Certificate(certificate) = item {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() { Err(RegistryError::NoCertificate) } else { Ok(certificates) }
+}
+
+/// A job of the same runner may use a public registry, too.
+fn with_system_roots(mut certificates: Vec<Certificate<'static>>) -> Vec<Certificate<'static>> {
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        log::debug!("cannot load a system certificate: {error}");
+    }
+    certificates.extend(system.certs.iter().map(|der| Certificate::from_der(der).to_owned()));
+    certificates
+}
+
+/// docker counts 127.0.0.0/8 and ::1 as insecure registries without being told.
+fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_is_for_loopback_and_what_is_listed() {
+        let settings = RegistrySettings { insecure: vec!["Registry.lan:5000".to_owned()], ca: None };
+        for (registry, base) in [
+            ("docker.io", "https://registry-1.docker.io"),
+            ("registry.example.com", "https://registry.example.com"),
+            ("registry.lan:5000", "http://registry.lan:5000"),
+            ("registry.lan", "https://registry.lan"),
+            ("10.0.0.1:5000", "https://10.0.0.1:5000"),
+            ("127.0.0.1:5000", "http://127.0.0.1:5000"),
+            ("127.3.2.1", "http://127.3.2.1"),
+            ("localhost:5000", "http://localhost:5000"),
+            ("localhost.example.com", "https://localhost.example.com"),
+            ("[::1]:5000", "http://[::1]:5000"),
+            ("[2001:db8::1]:5000", "https://[2001:db8::1]:5000"),
+        ] {
+            assert_eq!(settings.base(registry), base);
+        }
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused() {
+        let settings =
+            RegistrySettings { ca: Some("no certificate".to_owned()), ..RegistrySettings::default() };
+        assert!(matches!(settings.agent(), Err(RegistryError::NoCertificate)));
+    }
+}

@@ -1,0 +1,107 @@
+//! Why an image can't be had from its registry, in words that users of docker search for.
+
+use thiserror::Error;
+
+use super::super::platform::Platform;
+use super::super::reference::Reference;
+
+/// A request to a registry that failed, or an answer that is of no use.
+#[derive(Debug, Error)]
+pub(crate) enum RegistryError {
+    #[error("manifest for {0} not found: manifest unknown")]
+    NotFound(Reference),
+    #[error(
+        "pull access denied for {0}, repository does not exist or may require 'docker login': denied: requested access to the resource is denied"
+    )]
+    Denied(Reference),
+    #[error("unauthorized: {image} is refused with the credentials from {source_name}")]
+    WrongLogin { image: Reference, source_name: String },
+    #[error("no matching manifest for {platform} in the manifest list entries of {image}")]
+    Platform { image: Reference, platform: Platform },
+    #[error(
+        "image with reference {image} was found but does not match the specified platform: wanted {wanted}, actual: {found}"
+    )]
+    OtherPlatform { image: Reference, wanted: Platform, found: Platform },
+    #[error("{image} is no image that can be run: {reason}")]
+    NoImage { image: Reference, reason: String },
+    #[error("toomanyrequests: the registry {0} limits pulls")]
+    RateLimited(String),
+    #[error("registry answered {status} to {method} {url}: {body}")]
+    Status { method: &'static str, url: String, status: u16, body: String },
+    #[error("cannot reach {url}")]
+    Network { url: String, source: Box<ureq::Error> },
+    #[error("the connection broke while {url} was read")]
+    Interrupted { url: String, source: std::io::Error },
+    #[error("cannot understand {what} from {url}")]
+    Format { what: &'static str, url: String, source: serde_json::Error },
+    #[error("{0} is not what its digest says")]
+    Corrupt(String),
+    #[error("cannot use the trusted certificates")]
+    Trust { source: Box<ureq::Error> },
+    #[error("`registry_ca_file` has no certificate in it")]
+    NoCertificate,
+}
+
+impl RegistryError {
+    /// Whether another try cannot help: then the job fails at once, and its author must change something.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound(_)
+                | Self::Denied(_)
+                | Self::WrongLogin { .. }
+                | Self::Platform { .. }
+                | Self::OtherPlatform { .. }
+                | Self::NoImage { .. }
+                | Self::Format { .. }
+        )
+    }
+
+    /// Whether the same request may well succeed in a few seconds (gitlab-runner: `ClassifyImagePullFailure`; beside its
+    /// network errors a registry that restarts).
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Network { source, .. } => !is_certificate_error(source),
+            Self::Interrupted { .. } => true,
+            Self::Status { status, .. } => matches!(status, 500 | 502 | 503 | 504),
+            _ => false,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "check the image's name and tag in .gitlab-ci.yml",
+            Self::Denied(_) => {
+                "check the image's name; for a private image set the CI/CD variable DOCKER_AUTH_CONFIG or use an image of this GitLab's registry"
+            }
+            Self::WrongLogin { .. } => {
+                "check user name and password there, and that the account may read the image"
+            }
+            Self::Platform { .. } | Self::OtherPlatform { .. } => {
+                "use an image that is built for this machine, or set `image: docker: platform:` to one that the image has"
+            }
+            Self::NoImage { .. } => "name a container image; charts, signatures and other artifacts are none",
+            Self::RateLimited(_) => "wait, or log in to the registry with DOCKER_AUTH_CONFIG",
+            Self::Network { source, .. } if is_certificate_error(source) => {
+                "the registry's certificate is not trusted here: set `registry_ca_file` in `[executor]` to the authority's PEM file"
+            }
+            Self::Network { .. } => {
+                "the registry is down or not reachable from the compute node; for plain HTTP set `insecure_registries`, for a private CA `registry_ca_file`"
+            }
+            Self::Trust { .. } | Self::NoCertificate => {
+                "set `registry_ca_file` in `[executor]` to a PEM file with the certificates of the authority"
+            }
+            _ => "try again; if it stays, ask the registry's administrator",
+        }
+    }
+}
+
+/// An answer about certificates will be the same in a few seconds.
+fn is_certificate_error(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
+        ureq::Error::Io(source) => source.to_string().contains("certificate"),
+        _ => false,
+    }
+}
