@@ -40,6 +40,11 @@ impl JobPaths {
         self.job.join("job.json")
     }
 
+    /// The driver that runs a script of the job now.
+    pub(crate) fn running_file(&self) -> PathBuf {
+        self.job.join("running.json")
+    }
+
     /// `/builds` of the job.
     pub(crate) fn builds(&self) -> PathBuf {
         self.job.join("builds")

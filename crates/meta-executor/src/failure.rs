@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// A stage that did not succeed. gitlab-runner tries a system failure in `prepare` three times and lets users retry it by
@@ -41,6 +42,12 @@ impl StageFailure {
     /// The same, with advice.
     pub(crate) fn system_with_hint(text: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::System { message: Message { text: text.into(), hint: Some(hint.into()) } }
+    }
+
+    /// A file or directory of the job cannot be made or written.
+    pub(crate) fn disk(path: &Path, error: &std::io::Error) -> Self {
+        let text = format!("cannot write `{}`: {error}", path.display());
+        Self::system_with_hint(text, "check that the file system is there and not full")
     }
 
     /// The exit code that gitlab-runner asked for in this environment (docker-executor contract: 1 and 2 are its values).

@@ -13,6 +13,7 @@ use nix::unistd::close;
 use crate::failure::chain;
 use crate::image::unpack::unpack;
 use crate::pod::{init, outer};
+use crate::removal;
 
 /// Runs `words` if they are such a command.
 pub(crate) fn main(words: &[String]) -> Option<ExitCode> {
@@ -29,9 +30,7 @@ pub(crate) fn main(words: &[String]) -> Option<ExitCode> {
             let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();
             Some(finish(unpack(&layers, Path::new(rootfs)).map_err(|error| chain(&error))))
         }
-        ("remove", trees) => Some(finish(trees.iter().try_for_each(|tree| {
-            fs::remove_dir_all(tree).map_err(|error| format!("cannot remove `{tree}`: {error}"))
-        }))),
+        ("remove", trees) => Some(finish(removal::main(trees))),
         _ => None,
     }
 }

@@ -19,13 +19,13 @@ pub(crate) fn begin(paths: &JobPaths) -> Result<(), StageFailure> {
         }
         File::create(&mark).map(drop)
     };
-    begin().map_err(|error| failure(&mark, &error))
+    begin().map_err(|error| StageFailure::disk(&mark, &error))
 }
 
 /// Keeps the layer for the next stage.
 pub(crate) fn finish(paths: &JobPaths) -> Result<(), StageFailure> {
     let mark = mark(paths);
-    fs::remove_file(&mark).map_err(|error| failure(&mark, &error))
+    fs::remove_file(&mark).map_err(|error| StageFailure::disk(&mark, &error))
 }
 
 fn mark(paths: &JobPaths) -> PathBuf {
@@ -44,11 +44,6 @@ fn set_aside(overlay: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn failure(path: &Path, error: &io::Error) -> StageFailure {
-    let text = format!("cannot keep `{}`: {error}", path.display());
-    StageFailure::system_with_hint(text, "check that the node's disk is there and not full")
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod node;
 mod owner;
 mod pod;
 mod pull;
+mod removal;
 mod stage;
 mod stages;
 mod state;

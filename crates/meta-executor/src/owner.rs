@@ -1,8 +1,51 @@
-//! Whether a process still lives, by pid and start time.
+//! Which process something belongs to, and whether it still lives: by pid and start time.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use meta_host::files::read_private;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::state::Owner;
+
+/// In a directory of a job: the gitlab-runner process that it belongs to.
+pub(crate) const FILE: &str = "owner.json";
+
+/// The process `pid` of this host.
+pub(crate) fn of(pid: i32) -> Owner {
+    Owner { pid, started: start_time(pid).unwrap_or(0) }
+}
+
+/// Writes who the owner is to `path`. Not synced, since every stage pays for it: after a crash of the node no owner is
+/// better than a late job.
+pub(crate) fn write(path: &Path, owner: &Owner) -> io::Result<()> {
+    let text = serde_json::to_string(owner).expect("an owner has only numbers");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// What [`write`] wrote. `None`: there is none, or half of one.
+pub(crate) fn read(path: &Path) -> Option<Owner> {
+    serde_json::from_str(&read_private(path).ok()?).ok()
+}
+
+/// Kills the process, if it is still that one, and waits for its end, but not for ever.
+pub(crate) fn kill(owner: &Owner) {
+    let Some(pid) = Pid::from_raw(owner.pid) else { return };
+    // The descriptor first: from then on it is this process that is looked at, and no later one of its number.
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+    if is_alive(owner) && pidfd_send_signal(&process, Signal::KILL).is_ok() {
+        let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+        let limit = PollTimeout::try_from(Duration::from_secs(5)).unwrap_or(PollTimeout::ZERO);
+        // One that does not end is stuck in the kernel; what it leaves is found by the next job.
+        let _ = poll(&mut ended, limit);
+    }
+}
 
 /// Start time of a process in clock ticks after boot (proc_pid_stat(5), field 22).
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
@@ -27,6 +70,29 @@ mod tests {
     fn odd_program_names_do_not_shift_the_fields() {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1 1";
         assert_eq!(parse_start_time(stat), Some(98765));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process to be killed")]
+    fn a_process_is_killed_by_its_start_time_only() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let owner = of(i32::try_from(child.id()).unwrap());
+        kill(&Owner { started: owner.started + 1, ..owner });
+        assert!(child.try_wait().unwrap().is_none());
+        kill(&owner);
+        assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn half_an_owner_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        assert_eq!(read(&path), None);
+        let owner = Owner { pid: 1, started: 2 };
+        write(&path, &owner).unwrap();
+        assert_eq!(read(&path), Some(owner));
+        OpenOptions::new().write(true).truncate(true).open(&path).unwrap().write_all(b"{").unwrap();
+        assert_eq!(read(&path), None);
     }
 
     #[test]

@@ -12,8 +12,6 @@ use crate::pod::spec::Mapping;
 /// A prepared job.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct JobState {
-    /// The gitlab-runner process that the job belongs to: when it is gone, the job's directories may be removed.
-    pub(crate) owner: Owner,
     pub(crate) hostname: String,
     pub(crate) mapping: Mapping,
     pub(crate) cache: PathBuf,

@@ -1,6 +1,6 @@
 //! The pod's init (PID 1): mounts, starts the command, reaps what is left behind, ends the pod.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, sethostname};
+use nix::unistd::{Pid, sethostname, setpgid};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{PidfdFlags, Resource, Rlimit, pidfd_open, setrlimit};
 
@@ -40,6 +40,8 @@ pub(crate) fn main(control: OwnedFd, reports: OwnedFd) -> ExitCode {
 }
 
 fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
+    // gitlab-runner signals its process group. The pod hears of it from the driver, and once.
+    setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(doing("leave the process group"))?;
     // The driver blocked them for its signalfd; the command must get them.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(doing("unblock signals"))?;
     let mut control = BufReader::new(File::from(control));
@@ -75,7 +77,7 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
     };
     let child = spawn(&spec.command, stdin)?;
     drop(passed);
-    supervise(child, control)
+    supervise(child, spec.command.entry.is_some(), control)
 }
 
 fn read_spec(control: &mut BufReader<File>) -> Result<PodSpec, PodError> {
@@ -123,8 +125,8 @@ fn spawn(command: &PodCommand, stdin: Stdio) -> Result<Child, PodError> {
 }
 
 /// Waits for the command. A byte on the control pipe asks for SIGTERM to everybody; its end, or the end of the grace
-/// time, ends the pod at once.
-fn supervise(mut child: Child, mut control: BufReader<File>) -> Result<i32, PodError> {
+/// time, ends the pod at once. `hands_on` says that the command passes signals to the container's first process.
+fn supervise(mut child: Child, hands_on: bool, mut control: BufReader<File>) -> Result<i32, PodError> {
     let pid = rustix::process::Pid::from_child(&child);
     let ended = pidfd_open(pid, PidfdFlags::empty())
         .map_err(|source| PodError::Namespace { action: "watch the command", source: source.into() })?;
@@ -151,13 +153,30 @@ fn supervise(mut child: Child, mut control: BufReader<File>) -> Result<i32, PodE
             let mut byte = [0_u8];
             match control.read(&mut byte) {
                 Ok(1) => {
-                    let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
+                    terminate(pid.as_raw_pid(), hands_on);
                     // The driver ends the pod after its own grace time; this is for a driver that is stuck.
                     deadline = Some(Instant::now() + GRACE + Duration::from_secs(1));
                 }
                 _ => return Ok(128 + Signal::SIGKILL as i32),
             }
         }
+    }
+}
+
+/// Sends SIGTERM to every process of the pod, once: a script's trap must not run twice. So a command that passes it on gets
+/// none.
+fn terminate(command: i32, hands_on: bool) {
+    let entries = match fs::read_dir("/proc") {
+        Ok(entries) if hands_on => entries,
+        _ => {
+            let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
+            return;
+        }
+    };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    for pid in names.filter_map(|name| name.parse().ok()).filter(|&pid| pid != 1 && pid != command) {
+        // One that has ended by now needs no signal.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::image::store::StoredImage;
 use crate::image::user;
 use crate::job::{Image, Job};
 use crate::node::Node;
-use crate::state::{ImageUser, JobState, Owner, PreparedImage};
+use crate::state::{ImageUser, JobState, PreparedImage};
 use crate::{hostname, job_variables, log_line, owner, pull, sweep};
 
 /// Prepares the job. Everything that the job log should know is printed.
@@ -22,6 +22,7 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     refuse_what_is_not_built(&context.settings)?;
     refuse_services(job)?;
     let node = Node::probe(context)?;
+    take_directories(context)?;
     sweep::run(context, node.mapping);
     log_line(&format!(
         "Using Apptainer {} on {}, isolation level {}, network: host",
@@ -40,7 +41,6 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     let short_token =
         job.predefined("CI_RUNNER_SHORT_TOKEN").or_else(|| short_token(context)).unwrap_or("none");
     let state = JobState {
-        owner: Owner { pid: getppid().as_raw(), started: owner::start_time(getppid().as_raw()).unwrap_or(0) },
         hostname: hostname::of_job(short_token, job.job_info.project_id),
         mapping: node.mapping,
         cache,
@@ -141,10 +141,19 @@ fn cache_directory(context: &Context, job: &Job) -> PathBuf {
     cache.join(format!("project-{}{protected}", job.job_info.project_id))
 }
 
+/// Takes the job's directories: when this gitlab-runner is gone, they may be removed.
+fn take_directories(context: &Context) -> Result<(), StageFailure> {
+    let runner = owner::of(getppid().as_raw());
+    for directory in [&context.paths.job, &context.paths.overlay] {
+        make_private_dir(directory).map_err(|error| StageFailure::system(&error))?;
+        let file = directory.join(owner::FILE);
+        owner::write(&file, &runner).map_err(|error| StageFailure::disk(&file, &error))?;
+    }
+    Ok(())
+}
+
 fn make_directories(context: &Context, cache: &Path) -> Result<(), StageFailure> {
     let paths = &context.paths;
-    make_private_dir(&paths.job).map_err(|error| StageFailure::system(&error))?;
-    make_private_dir(&paths.overlay).map_err(|error| StageFailure::system(&error))?;
     for name in ["root", "apptainer", "home"] {
         make(&paths.job.join(name), 0o700)?;
     }
@@ -157,10 +166,7 @@ fn make(directory: &Path, mode: u32) -> Result<(), StageFailure> {
     use std::os::unix::fs::PermissionsExt;
     fs::create_dir_all(directory)
         .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(mode)))
-        .map_err(|error| {
-            let text = format!("cannot make `{}`: {error}", directory.display());
-            StageFailure::system_with_hint(text, "check that the file system is there and not full")
-        })
+        .map_err(|error| StageFailure::disk(directory, &error))
 }
 
 /// `/etc/hosts` and `/etc/hostname` of the job.
@@ -173,12 +179,7 @@ fn write_host_files(context: &Context, hostname: &str) -> Result<(), StageFailur
         format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {hostname}\n");
     for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n"))] {
         let path = context.paths.job.join(name);
-        fs::write(&path, text).map_err(|error| {
-            StageFailure::system_with_hint(
-                format!("cannot write `{}`: {error}", path.display()),
-                "retry the job",
-            )
-        })?;
+        fs::write(&path, text).map_err(|error| StageFailure::disk(&path, &error))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use meta_host::files::write_private;
+use nix::unistd::getpid;
 
 use crate::context::Context;
 use crate::failure::StageFailure;
@@ -12,7 +13,7 @@ use crate::node::Node;
 use crate::pod::driver::{self, Outcome};
 use crate::stage::{Place, place};
 use crate::state::JobState;
-use crate::{container, layer, tools};
+use crate::{container, layer, owner, tools};
 
 /// What Apptainer exits with when it cannot start a container.
 const APPTAINER_FATAL: i32 = 255;
@@ -26,6 +27,9 @@ pub(crate) fn run(context: &Context, job: &Job, script: &Path, stage: &str) -> R
         Place::Helper => tools::pod(context, &state, script),
         Place::Image => container::pod(context, job, &state, &Node::probe(context)?.apptainer, script),
     };
+    let running = context.paths.running_file();
+    owner::write(&running, &owner::of(getpid().as_raw()))
+        .map_err(|error| StageFailure::disk(&running, &error))?;
     if place == Place::Image {
         layer::begin(&context.paths)?;
     }

@@ -19,6 +19,9 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("endings: cleanup removes files of any owner and mode, twice", cleanup),
     ("endings: cleanup without a prepared job", cleanup_of_nothing),
     ("endings: after a stop, after_script starts from the image", fresh_layer),
+    ("endings: cleanup beside a script that does not end", cleanup_beside_a_run),
+    ("endings: no link is followed when a job is removed", links),
+    ("endings: the batch system ends the allocation", batch_system),
     ("endings: the next job removes what a dead one left", sweep),
 ];
 
@@ -29,7 +32,7 @@ fn site(level: &str) -> Site {
 /// A script with a child that ignores SIGTERM in a session of its own; `seconds` makes its processes findable.
 fn stubborn(seconds: u32) -> String {
     format!(
-        "trap 'echo term > /builds/got; exit 7' TERM\n(setsid sh -c 'trap \"\" TERM; sleep {seconds}' &)\nsleep {seconds} & wait\n"
+        "trap 'echo term >> /builds/got; sleep 0.2; exit 7' TERM\n(setsid sh -c 'trap \"\" TERM; sleep {seconds}' &)\nsleep {seconds} & wait\n"
     )
 }
 
@@ -119,22 +122,90 @@ fn cleanup_of_nothing(level: &str) {
 fn sweep(level: &str) {
     let site = site(level);
     let dead = site.job(&image("debian:sid"), json!({})).prepared();
-    dead.run("build_script", "mkdir /builds/x; chmod 000 /builds/x").success();
-    // As if gitlab-runner had died: the process that prepared the job has another start time.
-    let state = site
-        .jobs_left()
-        .into_iter()
-        .map(|job| job.join("job.json"))
-        .find(|file| file.exists())
-        .expect("a job");
-    let text = fs::read_to_string(&state).expect("the state is ours");
-    let mut value: serde_json::Value = serde_json::from_str(&text).expect("the state is JSON");
-    value["owner"]["started"] = json!(1);
-    fs::write(&state, value.to_string()).expect("the state is ours");
+    dead.run("build_script", "mkdir /builds/x; chmod 000 /builds/x; chown -R 7:7 /builds/x || true")
+        .success();
+    let dead = site.jobs_left();
+    // As if gitlab-runner had died: the process that the job belongs to had another start time.
+    for directory in &dead {
+        fs::write(directory.join("owner.json"), r#"{"pid":1,"started":1}"#).expect("the file is ours");
+    }
+    // Half made, and one of another node that shares the file system.
+    let builds = dead[0].parent().expect("a job lies in the builds directory");
+    let host = hostname();
+    let half = builds.join(format!("{host}-custom-executor1"));
+    let other = builds.join(format!("other{host}-custom-executor2"));
+    for directory in [&half, &other] {
+        fs::create_dir(directory).expect("the directory is ours");
+        fs::write(directory.join("owner.json"), r#"{"pid":1,"started":1}"#).expect("the directory is new");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(directory.join("owner.json"), mode).expect("the file is ours");
+    }
     let next = site.job(&image("busybox:latest"), json!({})).prepared();
-    assert!(!state.exists(), "{}", state.display());
+    for gone in dead.iter().chain([&half]) {
+        assert!(!gone.exists(), "{}", gone.display());
+    }
     next.cleanup().success();
+    assert_eq!(site.jobs_left(), vec![other]);
+}
+
+/// gitlab-runner waits 5 minutes for a script that it has stopped, then calls cleanup.
+fn cleanup_beside_a_run(level: &str) {
+    let site = site(level);
+    let job = site.job(&image("debian:sid"), json!({})).prepared();
+    let mark = if level == "A" { 700_601 } else { 700_602 };
+    let busy =
+        format!("sleep {mark} & trap '' TERM; while :; do i=$((i+1)); mkdir -p /builds/$i /new/$i; done");
+    let mut child = job.start("build_script", &busy);
+    wait_until("the script runs", LIMIT, || !with_mark(&format!("sleep {mark}")).is_empty());
+    job.cleanup().success();
+    child.wait().expect("the driver is our child");
+    wait_until("all processes are gone", LIMIT, || with_mark(&format!("sleep {mark}")).is_empty());
     assert_eq!(site.jobs_left(), Vec::<PathBuf>::new());
+    // Nothing of it is in the way of another job.
+    site.job(&image("debian:sid"), json!({})).prepared().run("build_script", "true").success();
+}
+
+fn links(level: &str) {
+    let site = site(level);
+    let outside = site.path().join("outside");
+    fs::create_dir(&outside).expect("the site is writable");
+    fs::write(outside.join("kept"), "").expect("the directory is new");
+    let job = site.job(&image("busybox:latest"), json!({})).prepared();
+    let script = format!("mkdir /builds/p; ln -s {0} /builds/p/link; ln -s {0} /link", outside.display());
+    job.run("build_script", &script).success();
+    job.cleanup().success();
+    assert_eq!(site.jobs_left(), Vec::<PathBuf>::new());
+    assert!(outside.join("kept").exists());
+}
+
+/// The end of the allocation: Slurm's signals instead of gitlab-runner's.
+fn batch_system(level: &str) {
+    let site = site(level);
+    for (number, signal) in [None, Some("--signal=KILL")].into_iter().enumerate() {
+        let job = site.job(&image("debian:sid"), json!({})).prepared();
+        let mark = 700_700 + number * 10 + usize::from(level == "A");
+        let script = job.script(&stubborn(u32::try_from(mark).expect("a small number")));
+        let run = job.command(&["run", &script, "build_script"]);
+        let mut sbatch = Command::new("sbatch");
+        let words = [run.get_program()].into_iter().chain(run.get_args());
+        let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        sbatch.args(["--parsable", "--output=/dev/null", "--wrap", &words.join(" ")]);
+        sbatch.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = sbatch.output().expect("sbatch starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        wait_until("the script runs", LIMIT, || with_mark(&format!("sleep {mark}")).len() >= 3);
+        let status = Command::new("scancel").args(signal).arg(&id).status().expect("scancel starts");
+        assert!(status.success(), "scancel {id}");
+        wait_until("all processes are gone", LIMIT, || with_mark(&format!("sleep {mark}")).is_empty());
+        job.cleanup().success();
+        assert_eq!(site.jobs_left(), Vec::<PathBuf>::new());
+    }
+}
+
+fn hostname() -> String {
+    let output = Command::new("uname").arg("-n").output().expect("uname starts");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 fn signal(signal: &str, target: &str) {
