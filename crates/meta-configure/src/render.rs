@@ -41,6 +41,7 @@ pub(crate) fn render(runners: Vec<Runner<'_>>, shared: &Shared<'_>) -> String {
 fn entry(runner: Runner<'_>, shared: &Shared<'_>) -> Table {
     let mut table = runner.section;
     name_our_files(&mut table, shared);
+    allow_clone_path(&mut table, shared);
     table.insert("name", value(runner.name.as_str()));
     table.insert("url", value(shared.url));
     // GitLab's ids are signed 64-bit integers themselves.
@@ -69,15 +70,30 @@ fn name_our_files(table: &mut Table, shared: &Shared<'_>) {
     }
 }
 
+/// Docker lets jobs choose their directory with `GIT_CLONE_PATH`. gitlab-runner refuses it to custom executors that do not
+/// say otherwise, since their `/builds` may be shared; each job of ours has its own. What the admin wrote is left alone.
+fn allow_clone_path(table: &mut Table, shared: &Shared<'_>) {
+    let program = table.get("custom").and_then(|custom| custom.get("run_exec")).and_then(Item::as_str);
+    if program.is_some_and(|program| shared.ours.contains(&program))
+        && !table.contains_key("custom_build_dir")
+    {
+        let mut section = Table::new();
+        section.insert("enabled", value(true));
+        table.insert("custom_build_dir", Item::Table(section));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use meta_core::secret::Secret;
 
-    fn rendered() -> String {
+    const SECTION: &str = "executor = \"custom\"\nbuilds_dir = \"/b\"\n[custom]\nrun_exec = \"/bin/meta-executor\"\nrun_args = [\"big\", \"run\"]\nprepare_exec = \"/other\"\n";
+
+    fn rendered(section: &str) -> String {
         let name: InstanceName = "big".parse().unwrap();
         let registration = Registration { id: 7, token: Secret::new("glrt-x"), token_expires_at: None };
-        let section: DocumentMut = "executor = \"custom\"\nbuilds_dir = \"/b\"\n[custom]\nrun_exec = \"/bin/meta-executor\"\nrun_args = [\"big\", \"run\"]\nprepare_exec = \"/other\"\n".parse().unwrap();
+        let section: DocumentMut = section.parse().unwrap();
         let runner = Runner { name: &name, registration: &registration, section: section.as_table().clone() };
         let shared = Shared {
             url: "https://gitlab.example.com",
@@ -104,8 +120,21 @@ mod tests {
             run_exec = "/bin/meta-executor"
             run_args = ["big", "run", "--data-dir", "/data"]
             prepare_exec = "/other"
+
+            [runners.custom_build_dir]
+            enabled = true
         "#]]
-        .assert_eq(&rendered());
-        assert_eq!(rendered(), rendered());
+        .assert_eq(&rendered(SECTION));
+        assert_eq!(rendered(SECTION), rendered(SECTION));
+    }
+
+    #[test]
+    fn clone_paths_stay_as_the_admin_wants_them() {
+        let refused = format!("{SECTION}[custom_build_dir]\nenabled = false\n");
+        assert!(
+            rendered(&refused).contains("enabled = false") && !rendered(&refused).contains("enabled = true")
+        );
+        let of_others = SECTION.replace("/bin/meta-executor", "/bin/other");
+        assert!(!rendered(&of_others).contains("custom_build_dir"));
     }
 }

@@ -49,7 +49,7 @@ fn one_file() {
         fs::read_to_string(home.join("data/bed.executor.toml")).expect("configure writes the file");
     assert!(!executor.contains(&token) && !executor.contains("glrt-"), "compute nodes need no token here");
 
-    let job = json!({ "image": image("busybox:latest"), "tags": ["large"], "script": ["true"], "variables": { "GIT_STRATEGY": "none" } });
+    let job = json!({ "image": image("busybox:latest"), "tags": ["large"], "script": ["test \"$PWD\" = /builds/chosen"], "variables": { "GIT_STRATEGY": "none", "GIT_CLONE_PATH": "$CI_BUILDS_DIR/chosen" } });
     let id = cluster.gitlab.enqueue(PROJECT, job);
     // Two ticks, one launch: what waits in the queue counts.
     for _ in 0..2 {
