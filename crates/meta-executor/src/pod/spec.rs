@@ -135,6 +135,17 @@ pub(crate) enum Mapping {
     RootOnly,
 }
 
+impl Mapping {
+    /// Whether a container can run as these ids. Where there is one id only, it can be shown as any number.
+    pub(crate) fn can_become(self, uid: u32, gid: u32) -> bool {
+        match self {
+            // 0 is the user himself.
+            Self::Subordinate(ids) => uid <= ids.uid.count && gid <= ids.gid.count,
+            Self::RootOnly => true,
+        }
+    }
+}
+
 /// A range from `/etc/subuid` and one from `/etc/subgid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SubordinateIds {
@@ -146,4 +157,18 @@ pub(crate) struct SubordinateIds {
 pub(crate) struct IdRange {
     pub(crate) start: u32,
     pub(crate) count: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_beyond_the_range_cannot_be_had() {
+        let range = IdRange { start: 100_000, count: 65_536 };
+        let mapping = Mapping::Subordinate(SubordinateIds { uid: range, gid: range });
+        assert!(mapping.can_become(0, 65_536) && mapping.can_become(65_536, 0));
+        assert!(!mapping.can_become(65_537, 0) && !mapping.can_become(0, 70_000));
+        assert!(Mapping::RootOnly.can_become(70_000, 70_000));
+    }
 }

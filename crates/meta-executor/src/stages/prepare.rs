@@ -14,6 +14,7 @@ use crate::image::store::StoredImage;
 use crate::image::user;
 use crate::job::{Image, Job};
 use crate::node::Node;
+use crate::pod::spec::Mapping;
 use crate::state::{ImageUser, JobState, PreparedImage};
 use crate::{hostname, job_variables, log_line, owner, pull, sweep};
 
@@ -36,6 +37,7 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     let image = pull::image(context, job, node.mapping)?;
     refuse_shell_less(job, &image)?;
     let prepared = prepared_image(context, job, &job.image, image)?;
+    refuse_unmapped(&prepared.user, node.mapping)?;
     let cache = cache_directory(context, job);
     make_directories(context, &cache)?;
     let short_token =
@@ -132,6 +134,16 @@ fn find_user(wanted: &str, rootfs: &Path) -> Result<ImageUser, StageFailure> {
             "name a user of the image's /etc/passwd, or a number, in `image: docker: user:`",
         )
     })
+}
+
+fn refuse_unmapped(user: &ImageUser, mapping: Mapping) -> Result<(), StageFailure> {
+    if mapping.can_become(user.uid, user.gid) {
+        return Ok(());
+    }
+    Err(StageFailure::job(
+        format!("this node cannot run the image as user {}:{}: the number is too large", user.uid, user.gid),
+        "use a user below 65536, or ask the administrator for a larger range in /etc/subuid and /etc/subgid",
+    ))
 }
 
 /// docker keeps the caches of projects apart, and those of protected refs.

@@ -15,9 +15,6 @@ use crate::stage::{Place, place};
 use crate::state::JobState;
 use crate::{container, layer, owner, tools};
 
-/// What Apptainer exits with when it cannot start a container.
-const APPTAINER_FATAL: i32 = 255;
-
 /// Runs the script. A failing script is a build failure with its exit code in `BUILD_EXIT_CODE_FILE`.
 pub(crate) fn run(context: &Context, job: &Job, script: &Path, stage: &str) -> Result<(), StageFailure> {
     forget_exit_code(context)?;
@@ -54,8 +51,7 @@ fn judge(context: &Context, state: &JobState, place: Place, outcome: Outcome) ->
             "correct `image: entrypoint:`; `entrypoint: [\"\"]` uses none",
         ));
     }
-    // Before its first process reports, Apptainer's own failure and an entrypoint's look alike but for this code.
-    if place == Place::Image && !outcome.started && outcome.code == APPTAINER_FATAL {
+    if place == Place::Image && !outcome.started {
         return Err(StageFailure::system_with_hint(
             "Apptainer could not start the job's container",
             "the lines above are Apptainer's",

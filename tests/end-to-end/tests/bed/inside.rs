@@ -1,5 +1,6 @@
 //! What a script sees.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use end_to_end::bed::image;
@@ -16,6 +17,8 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("inside: entrypoint and its override", entrypoint),
     ("inside: the entrypoint has the job's variables, and nobody else sees them", variables),
     ("inside: no such entrypoint", no_entrypoint),
+    ("inside: entrypoints do what they do under podman", entrypoints),
+    ("inside: users are found as podman finds them", users),
     ("inside: capabilities, kernel files and devices as podman has them", surroundings),
     ("inside: nothing that the caller left open", descriptors),
     ("inside: user, home and files of the image", user),
@@ -155,6 +158,55 @@ fn no_entrypoint(level: &str) {
     assert_eq!((ended.code, ended.script_code.as_deref()), (BUILD_FAILURE, Some("127")), "{}", ended.log);
 }
 
+fn entrypoints(level: &str) {
+    let site = site(level, "");
+    let find_shell = "for shell in /bin/bash /bin/sh; do if [ -x $shell ]; then exec $shell; fi; done";
+    for entrypoint in [
+        r#"["/bin/sh","-c"]"#,
+        r#"["/bin/sh"]"#,
+        r#"["/bin/cat"]"#,
+        r#"["/bin/true"]"#,
+        r#"["/bin/sh","-c","exit 9"]"#,
+        r#"["sh","-c","echo error >&2; exec \"$@\"","x"]"#,
+        r#"["env","A=it's  $HOME"]"#,
+        r#"["/bin/sh","-c","read line; echo got $line; exec \"$@\"","x"]"#,
+    ] {
+        let script = "echo \"$A\"; pwd; exit 5\n";
+        let words: serde_json::Value = serde_json::from_str(entrypoint).expect("the table has JSON");
+        let job = site.job(&image("busybox:latest"), json!({ "image": { "entrypoint": words } })).prepared();
+        let ours = job.run("build_script", script);
+        let theirs =
+            podman(&["--entrypoint", entrypoint, &image("busybox:latest"), "sh", "-c", find_shell], script);
+        let code = ours.script_code.unwrap_or_else(|| "0".to_owned());
+        assert_eq!((ours.log, code), (theirs.log, theirs.code.to_string()), "{entrypoint}");
+    }
+}
+
+fn users(level: &str) {
+    let site = site(level, "");
+    let script = "id -u; id -g; id -G; echo $HOME; grep CapEff /proc/self/status; touch /tmp/f; stat -c %u:%g /tmp/f\n";
+    let run = |user: &str| {
+        let user = json!({ "image": { "executor_opts": { "docker": { "user": user } } } });
+        site.job(&image("debian:sid"), user)
+    };
+    // At level B everything belongs to one id, whatever its number.
+    let users: &[&str] = if level == "A" {
+        &["", "0", "1000", "games", "games:video", "5:root", "1234:audio", "65534:65534"]
+    } else {
+        &["", "games", "1234"]
+    };
+    for user in users {
+        let ours = run(user).prepared().run("build_script", script).success();
+        let theirs = podman(&["--user", user, &image("debian:sid"), "sh"], script);
+        assert_eq!(ours, theirs.log, "{user}");
+    }
+    run("nosuch").prepare().failed(BUILD_FAILURE, "the image has no user `nosuch`");
+    run("games:nosuch").prepare().failed(BUILD_FAILURE, "the image has no user `games:nosuch`");
+    if level == "A" {
+        run("99999").prepare().failed(BUILD_FAILURE, "cannot run the image as user 99999:0");
+    }
+}
+
 /// Each line is one answer; podman gives the same in the same image.
 const SURROUNDINGS: &str = r#"
 grep -e CapPrm -e CapEff -e CapBnd -e NoNewPrivs /proc/self/status
@@ -172,8 +224,8 @@ fn surroundings(level: &str) {
     let site = site(level, "");
     let ours =
         site.job(&image("debian:sid"), json!({})).prepared().run("build_script", &script(SURROUNDINGS));
-    let podman = podman(&image("debian:sid"), SURROUNDINGS);
-    assert_eq!(ours.success(), podman);
+    let podman = podman(&[&image("debian:sid"), "sh"], &script(SURROUNDINGS));
+    assert_eq!(ours.success(), podman.log);
     let size = "df -k /dev/shm | tail -n 1 | tr -s ' ' | cut -d' ' -f2";
     let site = self::site(level, "shm_size = 8388608");
     let job = site.job(&image("debian:sid"), json!({})).prepared();
@@ -185,12 +237,23 @@ fn script(body: &str) -> String {
     format!("({body}) < /dev/null\n")
 }
 
-fn podman(image: &str, body: &str) -> String {
-    let script = script(body);
-    let run = ["run", "--rm", "--interactive", image, "sh", "-c", &script];
-    let output = Command::new("podman").args(run).stdin(Stdio::null()).output().expect("podman starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+/// What podman makes of the same.
+struct Podman {
+    log: String,
+    code: i32,
+}
+
+fn podman(words: &[&str], script: &str) -> Podman {
+    let mut podman = Command::new("podman");
+    podman.args(["run", "--rm", "--interactive", "--quiet"]).args(words);
+    podman.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = podman.spawn().expect("podman starts");
+    // An entrypoint need not read its input.
+    let _ = child.stdin.take().expect("stdin is a pipe").write_all(script.as_bytes());
+    let output = child.wait_with_output().expect("podman ends");
+    let log =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Podman { log, code: output.status.code().unwrap_or(-1) }
 }
 
 fn descriptors(level: &str) {
