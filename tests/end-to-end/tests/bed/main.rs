@@ -5,6 +5,7 @@
     reason = "tests are at the edge: they start programs and read their surroundings"
 )]
 
+mod clients;
 mod configure;
 mod demo;
 mod endings;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         .chain(registries::TESTS)
         .chain(pipelines::TESTS)
         .chain(configure::TESTS)
+        .chain(clients::TESTS)
         .chain(demo::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
     let levels = inside::TESTS.iter().chain(endings::TESTS).flat_map(|&(name, test)| {

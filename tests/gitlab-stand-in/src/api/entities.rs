@@ -97,9 +97,11 @@ pub(crate) fn pipeline(state: &State, pipeline: &Pipeline) -> Value {
 pub(crate) fn pipeline_details(state: &State, details: &Pipeline) -> Value {
     let mut value = pipeline(state, details);
     let status = details.status.name();
-    let duration = details
-        .started_at
-        .map(|start| seconds_between(start, details.finished_at.unwrap_or_else(|| state.now())).round());
+    // A whole number for pipelines, with a fraction for jobs.
+    let whole_seconds = |from, to| seconds_between(from, to).round() as i64;
+    let ended = details.finished_at.unwrap_or_else(|| state.now());
+    let duration = details.started_at.map(|start| whole_seconds(start, ended));
+    let queued = details.started_at.map(|start| whole_seconds(details.created_at, start));
     value["before_sha"] = json!(details.commit.before_sha);
     value["tag"] = json!(details.tag);
     value["yaml_errors"] = Value::Null;
@@ -108,7 +110,7 @@ pub(crate) fn pipeline_details(state: &State, details: &Pipeline) -> Value {
     value["finished_at"] = iso_or_null(details.finished_at);
     value["committed_at"] = Value::Null;
     value["duration"] = json!(duration);
-    value["queued_duration"] = Value::Null;
+    value["queued_duration"] = json!(queued);
     value["coverage"] = Value::Null;
     value["archived"] = json!(false);
     value["detailed_status"] = json!({

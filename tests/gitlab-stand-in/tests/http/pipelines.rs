@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{run_next, stand_in, update_job};
+use crate::client::{call, run_next, stand_in, update_job};
 
 const YAML: &str = "
 stages: [build, test]
@@ -78,4 +78,18 @@ fn a_failure_skips_what_depends_on_it() {
     assert_eq!(names, ["failed", "skipped", "pending"]);
     update_job(&server, &run_next(&server, &token), json!({ "state": "success" }));
     assert_eq!(server.state()["pipelines"][0]["status"], "failed");
+}
+
+#[test]
+fn durations_of_pipelines_are_whole_seconds() {
+    let server = stand_in();
+    let (_, token) = server.add_runner(json!({ "path": "hpc/solver", "run_untagged": true }));
+    let id = server.start_pipeline("hpc/solver", "a: {script: [x]}\n");
+    server.advance(2);
+    let job = run_next(&server, &token);
+    server.advance(3);
+    update_job(&server, &job, json!({ "state": "success" }));
+    let path = format!("/projects/hpc%2Fsolver/pipelines/{id}");
+    let text = call(&server, server.root_token(), "GET", &path, Value::Null).text;
+    assert!(text.contains(r#""duration":3,"#) && text.contains(r#""queued_duration":2,"#), "{text}");
 }
