@@ -60,15 +60,11 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 }
 
 fn stage(args: &Args, environment: &Environment) -> Result<(), StageFailure> {
-    if matches!(args.stage, Stage::Config) {
-        crate::log_line(&config::answer(&environment.hostname));
-        return Ok(());
-    }
     let job = Job::load(&environment.variables).map_err(|error| StageFailure::system(&error))?;
     let paths = args.common.paths(environment).map_err(|error| StageFailure::system(&error))?;
     let context = Context::load(&args.instance, paths.data_dir, environment, &job)?;
     match &args.stage {
-        Stage::Config => Ok(()),
+        Stage::Config => config::run(&context, &job),
         Stage::Prepare => prepare::run(&context, &job),
         Stage::Run { script, stage } => run::run(&context, &job, script, stage),
         Stage::Cleanup => cleanup::run(&context),

@@ -54,8 +54,9 @@ pub(crate) fn pod(
 
 fn mount_points(context: &Context, state: &JobState) -> Vec<std::path::PathBuf> {
     let mut directories: Vec<std::path::PathBuf> =
-        ["/builds", "/cache", "/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/etc"].map(Into::into).to_vec();
-    directories.push(state.image.working_dir.clone());
+        ["/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/etc"].map(Into::into).to_vec();
+    let job = &state.directories;
+    directories.extend([&job.builds_inside, &job.cache_inside, &state.image.working_dir].map(Clone::clone));
     directories.extend(
         context.settings.mount.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()),
     );
@@ -114,17 +115,18 @@ fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<
 }
 
 fn binds(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<Bind> {
-    let bind = |source: &Path, target: &str| Bind {
+    let bind = |source: &Path, target: &Path| Bind {
         source: source.to_owned(),
-        target: target.into(),
+        target: target.to_owned(),
         read_only: false,
     };
+    let job = &state.directories;
     let mut binds = vec![
-        bind(&context.paths.builds(), "/builds"),
-        bind(&state.cache, "/cache"),
-        bind(&root.dev(), "/dev"),
-        bind(&context.paths.job.join("hosts"), "/etc/hosts"),
-        bind(&context.paths.job.join("hostname"), "/etc/hostname"),
+        bind(&job.builds, &job.builds_inside),
+        bind(&job.cache, &job.cache_inside),
+        bind(&root.dev(), Path::new("/dev")),
+        bind(&context.paths.job.join("hosts"), Path::new("/etc/hosts")),
+        bind(&context.paths.job.join("hostname"), Path::new("/etc/hostname")),
     ];
     binds.extend(context.settings.mount.iter().map(|mount| Bind {
         source: mount.source.clone(),

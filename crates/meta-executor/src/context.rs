@@ -21,6 +21,7 @@ pub(crate) struct Context {
     pub(crate) environment: Environment,
     pub(crate) data_dir: PathBuf,
     pub(crate) settings: ExecutorSettings,
+    pub(crate) instance_name: InstanceName,
     pub(crate) instance: ExecutorInstance,
     pub(crate) paths: JobPaths,
 }
@@ -45,8 +46,13 @@ impl JobPaths {
         self.job.join("running.json")
     }
 
-    /// `/builds` of the job.
-    pub(crate) fn builds(&self) -> PathBuf {
+    /// Where the job's slot is, if it has one.
+    pub(crate) fn slot_file(&self) -> PathBuf {
+        self.job.join("slot")
+    }
+
+    /// `/builds` of a job without a slot.
+    pub(crate) fn private_builds(&self) -> PathBuf {
         self.job.join("builds")
     }
 
@@ -79,7 +85,14 @@ impl Context {
             )
         })?;
         let paths = job_paths(&settings, &rendered, environment)?;
-        Ok(Self { environment: environment.clone(), data_dir, settings, instance: rendered, paths })
+        Ok(Self {
+            environment: environment.clone(),
+            data_dir,
+            settings,
+            instance_name: instance.clone(),
+            instance: rendered,
+            paths,
+        })
     }
 }
 

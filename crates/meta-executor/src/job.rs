@@ -17,6 +17,9 @@ pub(crate) struct Job {
     pub(crate) job_info: JobInfo,
     #[serde(default)]
     pub(crate) git_info: GitInfo,
+    /// Whether the project fetches where the job does not say how it gets its sources.
+    #[serde(default)]
+    pub(crate) allow_git_fetch: bool,
     #[serde(default, deserialize_with = "null_is_empty")]
     variables: Vec<Variable>,
     #[serde(default)]
@@ -132,6 +135,11 @@ impl Job {
             .rev()
             .find(|variable| variable.key == key)
             .map(|variable| variable.value.as_str())
+    }
+
+    /// What the names of directories end in that protected refs must not share with others.
+    pub(crate) fn protection(&self) -> &'static str {
+        if self.git_info.protected == Some(true) { "-protected" } else { "" }
     }
 
     /// Whether scripts see the path of a file with the variable's value.

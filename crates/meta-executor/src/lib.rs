@@ -6,6 +6,7 @@
 mod cli;
 mod container;
 mod context;
+mod directories;
 mod entry;
 mod failure;
 mod hostname;
@@ -19,6 +20,7 @@ mod owner;
 mod pod;
 mod pull;
 mod removal;
+mod slot;
 mod stage;
 mod stages;
 mod state;

@@ -11,6 +11,7 @@ use nix::unistd::{User, getuid};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::directories::Shown;
 use crate::failure::{StageFailure, chain};
 use crate::pod::mapping::subordinate_ids;
 use crate::pod::spec::{ImageRoot, Mapping, PodCommand, PodSpec, RootSpec};
@@ -43,6 +44,11 @@ impl Node {
             Mapping::Subordinate(_) => "A",
             Mapping::RootOnly => "B",
         }
+    }
+
+    /// The paths that jobs see on this node.
+    pub(crate) fn shown_paths(&self, context: &Context) -> Shown {
+        if context.settings.same_paths { Shown::AsOnHost } else { Shown::AsDocker }
     }
 
     /// Reads what was found before on this node, or probes it.

@@ -6,6 +6,7 @@ use meta_host::files::{read_private, write_private};
 use serde::{Deserialize, Serialize};
 
 use crate::context::JobPaths;
+use crate::directories::Directories;
 use crate::failure::StageFailure;
 use crate::pod::spec::Mapping;
 
@@ -14,7 +15,7 @@ use crate::pod::spec::Mapping;
 pub(crate) struct JobState {
     pub(crate) hostname: String,
     pub(crate) mapping: Mapping,
-    pub(crate) cache: PathBuf,
+    pub(crate) directories: Directories,
     pub(crate) image: PreparedImage,
 }
 

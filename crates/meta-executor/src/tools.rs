@@ -47,13 +47,17 @@ pub(crate) fn pod(context: &Context, state: &JobState, script: &Path) -> PodSpec
 
 fn root(context: &Context, state: &JobState) -> HostToolsRoot {
     let paths = &context.paths;
-    let bind = |source: &Path, target: &str| Bind {
+    let bind = |source: &Path, target: &Path| Bind {
         source: source.to_owned(),
-        target: target.into(),
+        target: target.to_owned(),
         read_only: false,
     };
-    let mut binds =
-        vec![bind(&paths.builds(), "/builds"), bind(&state.cache, "/cache"), bind(&paths.home(), "/root")];
+    let job = &state.directories;
+    let mut binds = vec![
+        bind(&job.builds, &job.builds_inside),
+        bind(&job.cache, &job.cache_inside),
+        bind(&paths.home(), Path::new("/root")),
+    ];
     if let Some(runner) = find_real(context, "gitlab-runner") {
         let target = Path::new(RUNNER_DIRECTORY).join("gitlab-runner");
         binds.push(Bind { source: runner, target, read_only: true });

@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::failure::StageFailure;
 use crate::node::Node;
 use crate::state::JobState;
-use crate::{owner, removal};
+use crate::{owner, removal, slot};
 
 /// Removes what `prepare` made. Nothing that a job chose is used: the names come from gitlab-runner's own directory.
 pub(crate) fn run(context: &Context) -> Result<(), StageFailure> {
@@ -13,6 +13,7 @@ pub(crate) fn run(context: &Context) -> Result<(), StageFailure> {
     if let Some(driver) = owner::read(&paths.running_file()) {
         owner::kill(&driver);
     }
+    slot::release(paths);
     let trees = [paths.overlay.clone(), paths.job.clone()];
     if trees.iter().all(|tree| tree.symlink_metadata().is_err()) {
         return Ok(());

@@ -1,6 +1,14 @@
-//! `config`: tells gitlab-runner the paths inside the job and who we are. It must be quick: it reads nothing.
+//! `config`: tells gitlab-runner the paths inside the job and who we are. It must be quick: it only reads files of ours.
+
+use std::path::Path;
 
 use serde::Serialize;
+
+use crate::context::Context;
+use crate::directories::{self, Shown};
+use crate::failure::StageFailure;
+use crate::job::Job;
+use crate::log_line;
 
 /// The answer on stdout.
 #[derive(Serialize)]
@@ -8,9 +16,9 @@ struct Answer<'a> {
     driver: Driver,
     /// Shown behind `via` in the log's line `Running on JOB via HOSTNAME...`; docker has the machine there. Nothing else uses it.
     hostname: &'a str,
-    /// Each job has its own directory, seen at docker's path.
-    builds_dir: &'static str,
-    cache_dir: &'static str,
+    /// Each job has its own directory.
+    builds_dir: &'a Path,
+    cache_dir: &'a Path,
     builds_dir_is_shared: bool,
 }
 
@@ -20,13 +28,26 @@ struct Driver {
     version: &'static str,
 }
 
+/// Prints the answer. Where the job sees the host's paths, these are decided here already.
+pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
+    let node = &context.environment.hostname;
+    if !context.settings.same_paths {
+        log_line(&answer(node, Path::new("/builds"), Path::new("/cache")));
+        return Ok(());
+    }
+    directories::take(context)?;
+    let job = directories::find(context, job, Shown::AsOnHost)?;
+    log_line(&answer(node, &job.builds_inside, &job.cache_inside));
+    Ok(())
+}
+
 /// The JSON text on the node with this host name.
-pub(crate) fn answer(node: &str) -> String {
+fn answer(node: &str, builds_dir: &Path, cache_dir: &Path) -> String {
     let answer = Answer {
         driver: Driver { name: "gitlab-meta-runner", version: env!("CARGO_PKG_VERSION") },
         hostname: node,
-        builds_dir: "/builds",
-        cache_dir: "/cache",
+        builds_dir,
+        cache_dir,
         builds_dir_is_shared: false,
     };
     serde_json::to_string(&answer).expect("the answer has only strings and a bool")
@@ -41,6 +62,6 @@ mod tests {
         expect_test::expect![[
             r#"{"driver":{"name":"gitlab-meta-runner","version":"0.1.0"},"hostname":"node7","builds_dir":"/builds","cache_dir":"/cache","builds_dir_is_shared":false}"#
         ]]
-        .assert_eq(&answer("node7"));
+        .assert_eq(&answer("node7", Path::new("/builds"), Path::new("/cache")));
     }
 }

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use meta_core::config::executor::Network;
 use meta_core::executor_settings::ExecutorSettings;
-use meta_host::files::make_private_dir;
-use nix::unistd::getppid;
 
 use crate::context::Context;
+use crate::directories::make;
 use crate::failure::StageFailure;
 use crate::image::store::StoredImage;
 use crate::image::user;
@@ -16,14 +15,14 @@ use crate::job::{Image, Job};
 use crate::node::Node;
 use crate::pod::spec::Mapping;
 use crate::state::{ImageUser, JobState, PreparedImage};
-use crate::{hostname, job_variables, log_line, owner, pull, sweep};
+use crate::{directories, hostname, job_variables, log_line, pull, sweep};
 
 /// Prepares the job. Everything that the job log should know is printed.
 pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     refuse_what_is_not_built(&context.settings)?;
     refuse_services(job)?;
     let node = Node::probe(context)?;
-    take_directories(context)?;
+    directories::take(context)?;
     sweep::run(context, node.mapping);
     log_line(&format!(
         "Using Apptainer {} on {}, isolation level {}, network: host",
@@ -38,14 +37,17 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     refuse_shell_less(job, &image)?;
     let prepared = prepared_image(context, job, &job.image, image)?;
     refuse_unmapped(&prepared.user, node.mapping)?;
-    let cache = cache_directory(context, job);
-    make_directories(context, &cache)?;
+    let directories = directories::find(context, job, node.shown_paths(context))?;
+    directories.make()?;
+    for name in ["root", "apptainer", "home"] {
+        make(&context.paths.job.join(name), 0o700)?;
+    }
     let short_token =
         job.predefined("CI_RUNNER_SHORT_TOKEN").or_else(|| short_token(context)).unwrap_or("none");
     let state = JobState {
         hostname: hostname::of_job(short_token, job.job_info.project_id),
         mapping: node.mapping,
-        cache,
+        directories,
         image: prepared,
     };
     write_host_files(context, &state.hostname)?;
@@ -54,11 +56,7 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
 
 /// A key that was silently without effect would be found out about in the middle of the night.
 fn refuse_what_is_not_built(settings: &ExecutorSettings) -> Result<(), StageFailure> {
-    let wanted = [
-        ("same_paths = true", settings.same_paths),
-        ("keep_builds = true", settings.keep_builds),
-        ("network = \"own\"", settings.network == Network::Own),
-    ];
+    let wanted = [("network = \"own\"", settings.network == Network::Own)];
     match wanted.into_iter().find(|(_, is_set)| *is_set) {
         None => Ok(()),
         Some((key, _)) => Err(StageFailure::system_with_hint(
@@ -144,41 +142,6 @@ fn refuse_unmapped(user: &ImageUser, mapping: Mapping) -> Result<(), StageFailur
         format!("this node cannot run the image as user {}:{}: the number is too large", user.uid, user.gid),
         "use a user below 65536, or ask the administrator for a larger range in /etc/subuid and /etc/subgid",
     ))
-}
-
-/// docker keeps the caches of projects apart, and those of protected refs.
-fn cache_directory(context: &Context, job: &Job) -> PathBuf {
-    let Some(cache) = &context.instance.cache_dir else { return context.paths.private_cache() };
-    let protected = if job.git_info.protected == Some(true) { "-protected" } else { "" };
-    cache.join(format!("project-{}{protected}", job.job_info.project_id))
-}
-
-/// Takes the job's directories: when this gitlab-runner is gone, they may be removed.
-fn take_directories(context: &Context) -> Result<(), StageFailure> {
-    let runner = owner::of(getppid().as_raw());
-    for directory in [&context.paths.job, &context.paths.overlay] {
-        make_private_dir(directory).map_err(|error| StageFailure::system(&error))?;
-        let file = directory.join(owner::FILE);
-        owner::write(&file, &runner).map_err(|error| StageFailure::disk(&file, &error))?;
-    }
-    Ok(())
-}
-
-fn make_directories(context: &Context, cache: &Path) -> Result<(), StageFailure> {
-    let paths = &context.paths;
-    for name in ["root", "apptainer", "home"] {
-        make(&paths.job.join(name), 0o700)?;
-    }
-    // docker's volumes have this mode: jobs that run as another user write here.
-    make(&paths.builds(), 0o777)?;
-    make(cache, 0o777)
-}
-
-fn make(directory: &Path, mode: u32) -> Result<(), StageFailure> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::create_dir_all(directory)
-        .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(mode)))
-        .map_err(|error| StageFailure::disk(directory, &error))
 }
 
 /// `/etc/hosts` and `/etc/hostname` of the job.

@@ -8,6 +8,7 @@
 mod clients;
 mod configure;
 mod demo;
+mod directories;
 mod endings;
 mod images;
 mod inside;
@@ -50,8 +51,9 @@ fn main() -> ExitCode {
         .chain(clients::TESTS)
         .chain(demo::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
-    let levels = inside::TESTS.iter().chain(endings::TESTS).flat_map(|&(name, test)| {
-        ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
-    });
+    let levels =
+        inside::TESTS.iter().chain(directories::TESTS).chain(endings::TESTS).flat_map(|&(name, test)| {
+            ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
+        });
     libtest_mimic::run(&arguments, plain.chain(levels).collect()).exit_code()
 }
