@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::header::CONTENT_TYPE;
 use serde_json::Value;
 
@@ -134,8 +134,10 @@ impl Params {
         }
     }
 
-    async fn add_multipart(&mut self, request: Request) -> Result<(), ApiError> {
+    /// Of any size: what is too large is the caller's to say, in GitLab's words.
+    async fn add_multipart(&mut self, mut request: Request) -> Result<(), ApiError> {
         let broken = || ApiError::bad_request("broken multipart body");
+        DefaultBodyLimit::disable().apply(&mut request);
         let mut parts = Multipart::from_request(request, &()).await.map_err(|_| broken())?;
         while let Some(part) = parts.next_field().await.map_err(|_| broken())? {
             let name = part.name().unwrap_or_default().to_owned();

@@ -106,6 +106,27 @@ fn artifacts_go_from_one_job_to_the_next() {
 }
 
 #[test]
+fn artifacts_may_be_large_but_not_larger_than_allowed() {
+    let server = stand_in();
+    let (_, token) = server.add_runner(json!({ "path": "hpc/solver", "run_untagged": true }));
+    server.start_pipeline("hpc/solver", "build: {script: [make], artifacts: {paths: [out/]}}\n");
+    let job = run_next(&server, &token);
+    let upload = |kind: &str, size: usize| {
+        let head = "--XX\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.zip\"\r\n\r\n";
+        let body = [head.as_bytes(), &vec![b'x'; size], b"\r\n--XX--\r\n"].concat();
+        let headers = [
+            ("JOB-TOKEN", job["token"].as_str().unwrap()),
+            ("Content-Type", "multipart/form-data; boundary=XX"),
+        ];
+        let path = format!("/api/v4/jobs/{}/artifacts?artifact_type={kind}", job["id"]);
+        send(&server, "POST", &path, &headers, &body).unwrap().status
+    };
+    assert_eq!(upload("archive", 5 << 20), 201);
+    server.change_settings(json!({ "max_artifact_size": 1 << 20 }));
+    assert_eq!(upload("junit", 2 << 20), 413);
+}
+
+#[test]
 fn wrong_tokens_are_403_and_router_discovery_is_501() {
     let server = stand_in();
     let (_, token) = server.add_runner(json!({ "path": "hpc/solver" }));

@@ -1,6 +1,7 @@
 //! The feature flags of gitlab-runner 19.4 with their defaults. Each is a variable of every job.
 
-pub(crate) const FLAGS: [(&str, bool); 51] = [
+pub(crate) const FLAGS: [(&str, bool); 52] = [
+    ("FF_TEST_FEATURE", false),
     ("FF_NETWORK_PER_BUILD", false),
     ("FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY", false),
     ("FF_USE_DIRECT_DOWNLOAD", true),

@@ -58,6 +58,9 @@ fn run_to_end(mut build: Build, around: &Surroundings) -> Result<(), JobError> {
     if !build.settings.problems.is_empty() {
         build.log.warning(&build.settings.problems.join("\n"));
     }
+    if build.job.has_secrets {
+        build.log.plain(&format!("{BOLD_CYAN}Resolving secrets{RESET}"));
+    }
     let prepare_limit = build.limited(build.runner.prepare_timeout.as_ref());
     let prepare_scope = scope.child_with_timeout(prepare_limit, End::PrepareTimedOut);
     let prepared =

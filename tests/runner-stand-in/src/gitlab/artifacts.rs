@@ -65,7 +65,11 @@ impl Client {
             Ok(response) => (uploaded(response), response.status().to_string()),
             Err(error) => (Uploaded::Failed(error.to_string()), error.to_string()),
         };
-        let level = if result == Uploaded::Done { Level::Info } else { Level::Error };
+        let level = match (&result, &answer) {
+            (Uploaded::Done, _) => Level::Info,
+            (Uploaded::Failed(_), Ok(_)) => Level::Warning,
+            _ => Level::Error,
+        };
         log(level, format!("{message} {status}"), &[("id", &job.id)]);
         result
     }
@@ -95,6 +99,7 @@ impl Client {
             Err(error) => (Downloaded::Failed, error.to_string()),
         };
         let level = if result == Downloaded::Done { Level::Info } else { Level::Error };
+        let status = if result == Downloaded::Done { "ok" } else { &status };
         log(level, format!("Downloading artifacts from coordinator... {status}"), &[("id", &job.id)]);
         result
     }

@@ -47,6 +47,9 @@ pub(crate) struct Job {
     /// Names the call that brought the job; git passes it on to the server.
     #[serde(skip)]
     pub(crate) correlation_id: String,
+    /// Whether the payload has the key `secrets`, be it empty: then the log says that they are resolved.
+    #[serde(skip)]
+    pub(crate) has_secrets: bool,
     /// What the payload asks for and this stand-in can't do.
     #[serde(skip)]
     pub(crate) refused: Option<&'static str>,
@@ -60,7 +63,9 @@ pub(crate) fn parse(body: &[u8]) -> Result<Job, serde_json::Error> {
         return Err(serde::de::Error::custom("`run` is not a string with JSON in it"));
     }
     drop_nulls(&mut value);
+    let has_secrets = value.get("secrets").is_some();
     let mut job: Job = serde_json::from_value(value)?;
+    job.has_secrets = has_secrets;
     job.refused = refused;
     Ok(job)
 }
@@ -286,6 +291,8 @@ mod tests {
     fn what_is_lacking_is_noticed() {
         assert_eq!(parse(br#"{"run": "[{}]"}"#).unwrap().refused, Some("native steps (`run`)"));
         assert_eq!(parse(br#"{"inputs": [], "secrets": {}}"#).unwrap().refused, None);
+        let has_secrets = |body: &[u8]| parse(body).unwrap().has_secrets;
+        assert!(has_secrets(br#"{"secrets": {}}"#) && !has_secrets(br#"{"secrets": null}"#) && !has_secrets(b"{}"));
         assert!(parse(br#"{"run": null}"#).is_err());
     }
 }
