@@ -2,15 +2,19 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::SystemTime;
 
 use flate2::{Compression, GzBuilder};
-use zip::write::SimpleFileOptions;
+use zip::extra_fields::ExtraField;
+use zip::read::ZipFile;
+use zip::write::FullFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::files::Files;
-use crate::runner_log::warning;
+
+/// The real program keeps owners in its zip files, and gives them back where it may.
+const OWNER_FIELD: u16 = 0x7875;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
@@ -69,10 +73,11 @@ fn compression(level: &str) -> u32 {
 fn zip(files: &Files, level: &str, out: &mut (impl Write + Seek)) -> io::Result<()> {
     let mut writer = ZipWriter::new(out);
     for (path, metadata) in &files.entries {
-        let options = SimpleFileOptions::default()
+        let mut options = FullFileOptions::default()
             .unix_permissions(metadata.permissions().mode() & 0o7777)
             .last_modified_time(dos_time(metadata))
             .large_file(metadata.len() > u64::from(u32::MAX / 2));
+        options.add_extra_field(OWNER_FIELD, owner(metadata), false).map_err(io::Error::other)?;
         let place = files.directory.join(path);
         if metadata.is_dir() {
             writer.add_directory(format!("{path}/"), options).map_err(io::Error::other)?;
@@ -85,12 +90,30 @@ fn zip(files: &Files, level: &str, out: &mut (impl Write + Seek)) -> io::Result<
                 .compression_level(Some(compression(level).into()));
             writer.start_file(path, method).map_err(io::Error::other)?;
             io::copy(&mut File::open(place)?, &mut writer)?;
-        } else {
-            warning(format!("File ignored: \"{path}\""));
         }
+        // Pipes and the like are left out without a word, as by the real program.
     }
     writer.finish().map_err(io::Error::other)?;
     Ok(())
+}
+
+/// Version 1, then uid and gid, each with its length before it (Info-ZIP New Unix Extra Field).
+fn owner(metadata: &Metadata) -> Vec<u8> {
+    let id = |id: u32| [&[4_u8][..], &id.to_le_bytes()].concat();
+    [vec![1], id(metadata.uid()), id(metadata.gid())].concat()
+}
+
+/// Reads what `owner` wrote: uid and gid. Ids of other lengths do not occur on Linux.
+pub(super) fn owner_of<R: io::Read>(entry: &ZipFile<'_, R>) -> Option<(u32, u32)> {
+    entry.extra_data_fields().find_map(|field| match field {
+        ExtraField::Custom(field) if field.header_id == OWNER_FIELD => owner_in(&field.data),
+        _ => None,
+    })
+}
+
+fn owner_in(field: &[u8]) -> Option<(u32, u32)> {
+    let [1, 4, a, b, c, d, 4, e, f, g, h] = *field else { return None };
+    Some((u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])))
 }
 
 fn gzip(files: &Files, out: &mut impl Write) -> io::Result<()> {
@@ -123,6 +146,13 @@ fn dos_time(metadata: &Metadata) -> DateTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners_of_other_forms_are_left_alone() {
+        assert_eq!(owner_in(&[1, 4, 210, 4, 0, 0, 4, 1, 0, 0, 0]), Some((1234, 1)));
+        assert_eq!(owner_in(&[1, 2, 0, 0, 2, 0, 0]), None);
+        assert_eq!(owner_in(&[]), None);
+    }
 
     #[test]
     fn uploads_are_named_after_the_artifact() {

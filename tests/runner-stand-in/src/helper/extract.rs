@@ -2,22 +2,24 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use zip::ZipArchive;
 
+use super::archive::owner_of;
 use crate::calendar;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Unpacks, replacing files that are there. Modes and times are those of the archive; a directory gets its own after
+/// Unpacks, replacing files that are there. Modes, times and, where allowed, owners are those of the archive; a directory gets its own after
 /// all that goes into it.
 pub(super) fn unpack(path: &Path, directory: &Path) -> io::Result<()> {
     let mut archive = ZipArchive::new(open(path)?).map_err(io::Error::other)?;
     let mut done: Vec<(PathBuf, Option<u32>, Option<u64>)> = Vec::new();
+    let mut owners = Vec::new();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(io::Error::other)?;
         let name =
@@ -31,6 +33,7 @@ pub(super) fn unpack(path: &Path, directory: &Path) -> io::Result<()> {
         if let Some(parent) = place.parent() {
             std::fs::create_dir_all(parent)?;
         }
+        owners.extend(owner_of(&entry).map(|owner| (place.clone(), owner)));
         if entry.is_dir() {
             std::fs::create_dir_all(&place)?;
             done.push((place, mode, time));
@@ -54,6 +57,10 @@ pub(super) fn unpack(path: &Path, directory: &Path) -> io::Result<()> {
         if let Some(seconds) = time {
             set_time(place, *seconds)?;
         }
+    }
+    for (place, (uid, gid)) in owners {
+        // Only root may, and not to every id: then files keep the owner that they were made with, as with the real program.
+        let _ = lchown(&place, Some(uid), Some(gid));
     }
     Ok(())
 }
@@ -85,6 +92,7 @@ fn set_time(path: &Path, seconds: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::unix::fs::MetadataExt;
 
     use super::super::archive::Format;
     use super::super::files::{Selection, enumerate_in};
@@ -114,6 +122,8 @@ mod tests {
         let modified = metadata.modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
         assert_eq!(modified.as_secs(), 1_709_164_800);
         assert_eq!(std::fs::read_link(to.path().join("d/link")).unwrap(), Path::new("run.sh"));
+        let mut archive = ZipArchive::new(File::open(&packed).unwrap()).unwrap();
+        assert_eq!(owner_of(&archive.by_name("d/run.sh").unwrap()), Some((metadata.uid(), metadata.gid())));
     }
 
     #[test]

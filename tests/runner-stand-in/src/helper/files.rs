@@ -104,7 +104,8 @@ impl Finder<'_> {
     fn matches(&self, pattern: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         if !is_glob(pattern) {
-            if self.directory.join(pattern).symlink_metadata().is_ok() {
+            // Follows a link, so a dangling one is found by a glob or below a directory only, as with the real program.
+            if self.directory.join(pattern).exists() {
                 found.insert(pattern.to_owned());
             }
         } else if let Some(matcher) = matcher(pattern) {
@@ -228,7 +229,8 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::File::create(path).unwrap();
         }
-        std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("a.txt", folder.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("dangling")).unwrap();
         let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
         let selection = Selection {
             paths: strings(paths),
@@ -242,7 +244,8 @@ mod tests {
     #[test]
     fn directories_bring_what_is_below_them() {
         assert_eq!(found(&["out/"], &[]), ["out", "out/deep", "out/deep/y.o", "out/deep/z.txt", "out/x.o"]);
-        assert_eq!(found(&["link", "missing"], &[]), ["link"]);
+        assert_eq!(found(&["link", "missing", "dangling"], &[]), ["link"]);
+        assert_eq!(found(&["dang*"], &[]), ["dangling"]);
     }
 
     #[test]

@@ -292,7 +292,11 @@ mod tests {
         assert_eq!(parse(br#"{"run": "[{}]"}"#).unwrap().refused, Some("native steps (`run`)"));
         assert_eq!(parse(br#"{"inputs": [], "secrets": {}}"#).unwrap().refused, None);
         let has_secrets = |body: &[u8]| parse(body).unwrap().has_secrets;
-        assert!(has_secrets(br#"{"secrets": {}}"#) && !has_secrets(br#"{"secrets": null}"#) && !has_secrets(b"{}"));
+        assert!(
+            has_secrets(br#"{"secrets": {}}"#)
+                && !has_secrets(br#"{"secrets": null}"#)
+                && !has_secrets(b"{}")
+        );
         assert!(parse(br#"{"run": null}"#).is_err());
     }
 }
