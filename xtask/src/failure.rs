@@ -26,6 +26,12 @@ impl Failure {
         self
     }
 
+    /// Says what was being done in other words, where the command line is too long to be read.
+    pub(crate) fn with_step(mut self, step: impl Into<String>) -> Self {
+        self.step = step.into();
+        self
+    }
+
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self

@@ -1,5 +1,7 @@
 //! What the sample pipeline must come to.
 
+use std::fmt;
+
 /// A job that ends, or one that waits for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
@@ -7,6 +9,17 @@ pub(crate) enum Expected {
     Ends { instance: &'static str, exit_code: i64 },
     /// Pending, and GitLab says that no runner can take it.
     Stuck,
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ends { instance, exit_code } => {
+                write!(formatter, "an end on `{instance}` with exit code {exit_code}")
+            }
+            Self::Stuck => formatter.write_str("that no runner can take it"),
+        }
+    }
 }
 
 /// The jobs of `sample/.gitlab-ci.yml` in their order.

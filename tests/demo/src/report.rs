@@ -82,7 +82,7 @@ pub(crate) fn unexpected(rows: &[Row]) -> Vec<String> {
         match rows.iter().find(|row| row.job == *name) {
             None => lines.push(format!("{name}: not in the pipeline")),
             Some(row) if !meets(row, *expected) => {
-                lines.push(format!("{name}: {}, expected {expected:?}", row.result));
+                lines.push(format!("{name}: {}, expected is {expected}", row.result));
             }
             Some(_) => {}
         }

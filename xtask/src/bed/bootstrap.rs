@@ -50,6 +50,7 @@ pub(super) fn debootstrap(arguments: &[String], into: &Path) -> Result<()> {
     for folder in [&packages, &temporary] {
         fs::create_dir_all(folder).during(|| format!("make `{}`", folder.display()))?;
     }
+    let mirror = mirror::find()?;
     let mut command = Command::new("setpriv");
     command
         .env("TMPDIR", &temporary)
@@ -63,9 +64,12 @@ pub(super) fn debootstrap(arguments: &[String], into: &Path) -> Result<()> {
         .arg(format!("--customize-hook=cp -ln \"$1\"/var/cache/apt/archives/*.deb {0}/ || true", packages.display()))
         .arg(recipe::SUITE)
         .arg(into)
-        .args(mirror::find()?);
+        .args(&mirror);
+    let mirror = mirror.unwrap_or_else(|| "Debian's own mirror".to_owned());
     process::run(&mut command).map(drop).map_err(|failure| {
-        failure.with_hint("the mirror must carry Debian sid: BED_MIRROR names another one; then run it again")
+        failure.with_step(format!("mmdebstrap cannot install Debian {} from {mirror}", recipe::SUITE)).with_hint(
+            "the mirror must be reached from here and carry that release; BED_MIRROR names another one. Then run it again",
+        )
     })
 }
 

@@ -1,6 +1,6 @@
 //! The bed for other tasks, as processes of this program: entering it changes a process for good.
 
-use super::state;
+use super::{install, state};
 use crate::failure::{During, Failure, Result};
 use crate::interrupt::Interrupt;
 use std::path::PathBuf;
@@ -13,7 +13,11 @@ pub(crate) struct Handle {
 
 impl Handle {
     /// To be made before anything is built: a build may replace this program's file, and then it has no path any more.
+    ///
+    /// # Errors
+    /// Not root.
     pub(crate) fn new() -> Result<Self> {
+        install::require_root()?;
         let program = std::env::current_exe().during(|| "find this program".to_owned())?;
         Ok(Self { program })
     }

@@ -29,16 +29,8 @@ const NEEDS: &[Need] = &[
 /// # Errors
 /// Not root, or something is missing and this is no system with apt-get; both name what is missing.
 pub(super) fn ensure(progress: &Progress) -> Result<()> {
+    require_root()?;
     let missing = missing();
-    if !nix::unistd::Uid::effective().is_root() {
-        let also = if missing.is_empty() {
-            String::new()
-        } else {
-            format!("; missing besides: {}", missing.join(", "))
-        };
-        return Err(Failure::new(format!("the bed needs root, since it mounts file systems{also}"))
-            .with_hint("run it as root, for example in a virtual machine or a privileged container"));
-    }
     if missing.is_empty() {
         return Ok(());
     }
@@ -53,6 +45,22 @@ pub(super) fn ensure(progress: &Progress) -> Result<()> {
     process::run(apt_get().args(["install", "-y", "--no-install-recommends"]).args(&missing))
         .map_err(|failure| failure.with_hint("on Ubuntu these packages are in the component `universe`"))?;
     Ok(())
+}
+
+/// Before anything else is done: a build would be in vain.
+///
+/// # Errors
+/// Not root; names also what is missing besides.
+pub(super) fn require_root() -> Result<()> {
+    if nix::unistd::Uid::effective().is_root() {
+        return Ok(());
+    }
+    let missing = missing();
+    let also =
+        if missing.is_empty() { String::new() } else { format!("; missing besides: {}", missing.join(", ")) };
+    Err(Failure::new(format!("the bed needs root, since it mounts file systems{also}")).with_hint(
+        "be root, for example in a virtual machine; `cargo test --workspace` and `cargo xtask demo --host` need neither",
+    ))
 }
 
 fn missing() -> Vec<&'static str> {

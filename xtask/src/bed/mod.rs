@@ -19,6 +19,7 @@ mod handle;
 mod holder;
 mod images;
 mod install;
+mod kernel;
 mod mirror;
 mod mounts;
 mod place;

@@ -1,6 +1,6 @@
 //! `bed up`: makes and starts the bed.
 
-use super::{bootstrap, configure, down, holder, images, install, state, status};
+use super::{bootstrap, configure, down, holder, images, install, kernel, state, status};
 use crate::failure::{During, Result};
 use crate::process;
 use crate::progress::Progress;
@@ -18,6 +18,7 @@ const IS_READY: &str = "munge -n | unmunge >/dev/null \
 pub(super) fn run() -> Result<ExitCode> {
     let progress = Progress::begin("bed");
     install::ensure(&progress)?;
+    kernel::ensure()?;
     let _lock = state::lock()?;
     if let Some(holder) = state::running() {
         let dead = status::dead_daemons(holder);
