@@ -92,7 +92,12 @@ mod tests {
 
     fn rendered(section: &str) -> String {
         let name: InstanceName = "big".parse().unwrap();
-        let registration = Registration { id: 7, token: Secret::new("glrt-x"), token_expires_at: None };
+        let registration = Registration {
+            id: 7,
+            token: Secret::new("glrt-x"),
+            token_issued_at: None,
+            token_expires_at: None,
+        };
         let section: DocumentMut = section.parse().unwrap();
         let runner = Runner { name: &name, registration: &registration, section: section.as_table().clone() };
         let shared = Shared {

@@ -108,7 +108,7 @@ fn read(root: &Section<'_>, source: &SourceFile) -> Option<Config> {
     let scope = server::read_scope(root);
     let token = server::read_token(root);
     let ca_file = root.template("ca_file", crate::template::Use::Path);
-    let instances = instances::read(root);
+    let instances = instances::read(root, scope.as_ref());
     let poll = root.section("poll").map_or_else(Poll::default, read_poll);
     let launch = root.section("launch").map(launch::read);
     let executor = root.section("executor").map(executor::read);

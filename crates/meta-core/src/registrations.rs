@@ -19,6 +19,8 @@ pub struct Registration {
     pub id: u64,
     /// The runner's authentication token.
     pub token: Secret,
+    /// ISO 8601; None if it was not written down.
+    pub token_issued_at: Option<String>,
     /// ISO 8601; None: never.
     pub token_expires_at: Option<String>,
 }
@@ -69,8 +71,14 @@ pub fn render(registrations: &Registrations) -> String {
         // GitLab's ids are signed 64-bit integers themselves.
         table.insert("id", i64::try_from(registration.id).unwrap_or(i64::MAX).into());
         table.insert("token", registration.token.reveal().into());
-        if let Some(expiry) = &registration.token_expires_at {
-            table.insert("token_expires_at", expiry.into());
+        let times = [
+            ("token_issued_at", &registration.token_issued_at),
+            ("token_expires_at", &registration.token_expires_at),
+        ];
+        for (key, time) in times {
+            if let Some(time) = time {
+                table.insert(key, time.into());
+            }
         }
         all.insert(name.as_str(), Item::Table(table));
     }
@@ -96,18 +104,19 @@ fn read_one(key: &str, item: &Item, text: &str) -> Result<(InstanceName, Registr
     let wrong =
         |field: &str| problem(item, text, format!("`{field}` of `{key}` is missing or has the wrong type"));
     let field = |field: &str| item.as_table_like().and_then(|table| table.get(field));
-    let expiry = field("token_expires_at");
+    let text = |key: &str| match field(key) {
+        Some(item) => item.as_str().map(str::to_owned).map(Some).ok_or_else(|| wrong(key)),
+        None => Ok(None),
+    };
     let registration = Registration {
         id: field("id")
             .and_then(Item::as_integer)
             .and_then(|id| u64::try_from(id).ok())
             .ok_or_else(|| wrong("id"))?,
         token: field("token").and_then(Item::as_str).map(Secret::new).ok_or_else(|| wrong("token"))?,
-        token_expires_at: expiry.and_then(Item::as_str).map(str::to_owned),
+        token_issued_at: text("token_issued_at")?,
+        token_expires_at: text("token_expires_at")?,
     };
-    if expiry.is_some() && registration.token_expires_at.is_none() {
-        return Err(wrong("token_expires_at"));
-    }
     Ok((name, registration))
 }
 
@@ -128,6 +137,7 @@ mod tests {
         let registration = |id, expiry: Option<&str>| Registration {
             id,
             token: Secret::new("glrt-t3_example"),
+            token_issued_at: expiry.map(|_| "2026-10-01T00:00:00Z".to_owned()),
             token_expires_at: expiry.map(str::to_owned),
         };
         BTreeMap::from([
@@ -145,6 +155,7 @@ mod tests {
             [registrations.big-node]
             id = 4711
             token = "glrt-t3_example"
+            token_issued_at = "2026-10-01T00:00:00Z"
             token_expires_at = "2026-12-31T00:00:00Z"
 
             [registrations."small.node"]
@@ -174,6 +185,10 @@ mod tests {
         check(
             "version = 1\n[registrations.a]\nid = \"1\"\ntoken = \"glrt-secret\"\n",
             "line 2: `id` of `a` is missing or has the wrong type",
+        );
+        check(
+            "version = 1\n[registrations.a]\nid = 1\ntoken = \"glrt-secret\"\ntoken_issued_at = 2026\n",
+            "line 2: `token_issued_at` of `a` is missing or has the wrong type",
         );
     }
 }

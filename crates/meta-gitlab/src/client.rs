@@ -143,6 +143,10 @@ impl Client {
                     .body(json)
                     .map(|request| self.agent.run(request))
             }
+            // With a length of 0. Left to itself, ureq would send no length but a body in chunks, which some proxies refuse.
+            None if call.method == Method::POST => {
+                request.body(Vec::new()).map(|request| self.agent.run(request))
+            }
             None => request.body(()).map(|request| self.agent.run(request)),
         };
         let response =

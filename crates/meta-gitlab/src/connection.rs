@@ -10,6 +10,8 @@ use meta_host::{Failure, exit};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Proxy};
 
+use crate::parallel::PARALLEL;
+
 /// The proxy variables of the environment, as curl understands them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
@@ -114,6 +116,8 @@ pub(crate) fn connect(
         .user_agent(concat!("gitlab-meta-runner/", env!("CARGO_PKG_VERSION")))
         .timeout_global(Some(timeout))
         .timeout_connect(Some(timeout.min(Duration::from_secs(15))))
+        // Without it threads that read side by side would shake hands anew for most of their requests.
+        .max_idle_connections_per_host(PARALLEL)
         .http_status_as_error(false)
         // A redirect would carry our token to whatever host it names.
         .max_redirects(0)

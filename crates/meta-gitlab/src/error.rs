@@ -125,10 +125,20 @@ impl ApiError {
 
     /// Whether every other call with the same token or to the same server will fail in the same way.
     pub fn concerns_all_calls(&self) -> bool {
-        !matches!(
+        matches!(
             self.kind,
-            ErrorKind::Forbidden | ErrorKind::NotFound | ErrorKind::Refused | ErrorKind::InsufficientScope
+            ErrorKind::Unauthorized
+                | ErrorKind::RateLimited { .. }
+                | ErrorKind::Redirect { .. }
+                | ErrorKind::UnknownHost
+                | ErrorKind::ConnectionRefused
+                | ErrorKind::Certificate
         )
+    }
+
+    /// Whether it says more of the way to GitLab, or of its health, than of what was asked for.
+    pub fn is_trouble_on_the_way(&self) -> bool {
+        matches!(self.kind, ErrorKind::Interrupted | ErrorKind::Server | ErrorKind::NotGitLab)
     }
 
     fn certificate_hint(&self) -> String {
@@ -162,6 +172,10 @@ impl Failure for ApiError {
                  create_runner and manage_runner",
                 self.scope
             ),
+            ErrorKind::Forbidden if self.body.contains("more than one project") => {
+                "projects that the token's owner does not see use this runner, too: unassign it there first"
+                    .to_owned()
+            }
             ErrorKind::Forbidden => {
                 "the token's owner needs the role Maintainer in the project, or Owner in the group".to_owned()
             }

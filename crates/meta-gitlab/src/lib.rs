@@ -9,6 +9,7 @@ mod connection;
 mod error;
 pub mod jobs;
 mod link;
+pub mod parallel;
 pub mod projects;
 mod retry;
 pub mod runner_token;

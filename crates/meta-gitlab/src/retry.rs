@@ -33,8 +33,10 @@ pub(crate) fn wait_before_retry(
     }
     // 0.5 s, 1 s, 2 s, each with up to as much again, so that many clients do not come back together.
     let backoff = Duration::from_millis(500 << (attempt - 1)).mul_f64(1.0 + chance);
+    // 409: somebody else was changing the same thing just then.
+    let conflict = error.kind == ErrorKind::Refused && error.status == Some(409);
     let was_not_processed =
-        matches!(error.kind, ErrorKind::RateLimited { .. } | ErrorKind::ConnectionRefused);
+        conflict || matches!(error.kind, ErrorKind::RateLimited { .. } | ErrorKind::ConnectionRefused);
     if !was_not_processed && repeat == Repeat::Doubles {
         return None;
     }
@@ -44,6 +46,7 @@ pub(crate) fn wait_before_retry(
             (asked <= LONGEST_WAIT).then(|| asked + backoff)
         }
         (ErrorKind::ConnectionRefused | ErrorKind::Interrupted, _) => Some(backoff),
+        (ErrorKind::Refused, _) => conflict.then_some(backoff),
         (ErrorKind::Server, Some(502..=504)) => Some(backoff),
         // A success with half a body.
         (ErrorKind::NotGitLab, Some(200..=299)) => Some(backoff),
@@ -89,6 +92,7 @@ mod tests {
         assert_eq!(wait_ms(ErrorKind::Interrupted, None, Repeat::Doubles, 1), None);
         assert_eq!(wait_ms(ErrorKind::Server, Some(502), Repeat::Doubles, 1), None);
         assert_eq!(wait_ms(ErrorKind::ConnectionRefused, None, Repeat::Doubles, 1), Some(750));
+        assert_eq!(wait_ms(ErrorKind::Refused, Some(409), Repeat::Doubles, 1), Some(750));
         assert_eq!(wait_ms(ErrorKind::Interrupted, None, Repeat::Harmless, 1), Some(750));
     }
 
@@ -97,6 +101,7 @@ mod tests {
         for (kind, status) in [
             (ErrorKind::Unauthorized, 401),
             (ErrorKind::NotFound, 404),
+            (ErrorKind::Refused, 400),
             (ErrorKind::Server, 500),
             (ErrorKind::NotGitLab, 404),
         ] {

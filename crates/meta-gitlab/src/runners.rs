@@ -216,7 +216,14 @@ impl Client {
         self.send::<Value>(&manage(Method::POST, &path), Some(&body)).map(|_| ())
     }
 
-    /// `DELETE /runners/:id`. A runner that is gone already is an error here ([`ApiError::is_not_found`]).
+    /// `DELETE /projects/:id/runners/:runner_id`: takes a runner away from a project that does not own it.
+    pub fn unassign_runner(&self, id: u64, project_id: u64) -> Result<(), ApiError> {
+        let path = format!("/projects/{project_id}/runners/{id}");
+        self.send::<Value>(&manage(Method::DELETE, &path), None::<&()>).map(|_| ())
+    }
+
+    /// `DELETE /runners/:id`. A runner that is gone already is an error here ([`ApiError::is_not_found`]), and so is one
+    /// that serves more than one project.
     pub fn delete_runner(&self, id: u64) -> Result<(), ApiError> {
         let path = format!("/runners/{id}");
         self.send::<Value>(&manage(Method::DELETE, &path), None::<&()>).map(|_| ())

@@ -1,5 +1,6 @@
 //! The client that a configuration asks for.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub enum SessionError {
     NoToken,
     #[error("there is no usable management token")]
     TokenFile(#[source] FileError),
+    #[error("the management token {0} is not a token: it has characters that no token has")]
+    BadToken(TokenOrigin),
     #[error("a path in the configuration cannot be expanded")]
     Expand(#[source] Problems),
     #[error("cannot set up the connection to GitLab")]
@@ -57,6 +60,7 @@ impl Failure for SessionError {
                 "set `management_token` or `management_token_file` in the configuration, or {TOKEN_VARIABLE} in the environment"
             )),
             Self::TokenFile(error) => error.hint(),
+            Self::BadToken(_) => Some("write the token alone, as GitLab showed it: `glpat-...`".to_owned()),
             Self::Connection(error) => error.hint(),
             Self::Expand(_) => None,
         }
@@ -70,17 +74,52 @@ impl Failure for SessionError {
     }
 }
 
+/// Where the management token was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenOrigin {
+    /// `management_token`.
+    Key,
+    /// [`TOKEN_VARIABLE`].
+    Environment,
+    /// `management_token_file`.
+    File(PathBuf),
+}
+
+impl fmt::Display for TokenOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key => f.write_str("in `management_token`"),
+            Self::Environment => write!(f, "in {TOKEN_VARIABLE}"),
+            Self::File(path) => write!(f, "in `{}`", path.display()),
+        }
+    }
+}
+
 /// The key, then the environment, then the file (contracts, section 2).
 fn management_token(config: &Config, environment: &Environment) -> Result<Secret, SessionError> {
+    let (text, origin) = token_text(config, environment)?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(SessionError::NoToken);
+    }
+    // It becomes a header of each request.
+    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(SessionError::BadToken(origin));
+    }
+    Ok(Secret::new(token))
+}
+
+fn token_text(config: &Config, environment: &Environment) -> Result<(String, TokenOrigin), SessionError> {
     if let Some(token) = &config.management_token {
-        return Ok(token.clone());
+        return Ok((token.reveal().to_owned(), TokenOrigin::Key));
     }
     if let Some(token) = environment.variables.get(TOKEN_VARIABLE).filter(|token| !token.is_empty()) {
-        return Ok(Secret::new(token.trim()));
+        return Ok((token.clone(), TokenOrigin::Environment));
     }
     let path = config.management_token_file.as_ref().ok_or(SessionError::NoToken)?;
-    let text = read_private(&expand(path, config, environment)?).map_err(SessionError::TokenFile)?;
-    Some(text.trim()).filter(|token| !token.is_empty()).map(Secret::new).ok_or(SessionError::NoToken)
+    let path = expand(path, config, environment)?;
+    let text = read_private(&path).map_err(SessionError::TokenFile)?;
+    Ok((text, TokenOrigin::File(path)))
 }
 
 fn expand(path: &Template, config: &Config, environment: &Environment) -> Result<PathBuf, SessionError> {

@@ -52,18 +52,45 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// Makes a directory and its missing parents with mode 0700.
 ///
 /// # Errors
-/// A directory that exists is left as it is, but refused if group or others may write to it: they could put another
-/// file in the place of ours.
+/// A directory that exists is left as it is, but refused as in [`require_private_dir`].
 pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
-    let make = || {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileErrorKind::MakeDirectory)?;
-        let mode = fs::metadata(path).map_err(FileErrorKind::Read)?.permissions().mode() & 0o7777;
-        if mode & 0o022 != 0 {
-            return Err(FileErrorKind::OpenToOthers { mode, wanted: 0o700 });
-        }
-        Ok(())
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| FileError { path: path.to_owned(), kind: FileErrorKind::MakeDirectory(error) })?;
+    require_private_dir(path)
+}
+
+/// Refuses a directory that group or others may enter, read or write: they could see which files are there, or put another
+/// one in the place of ours.
+///
+/// # Errors
+/// [`FileErrorKind::OpenToOthers`]; the hint has the `chmod` to run.
+pub fn require_private_dir(path: &Path) -> Result<(), FileError> {
+    let kind = match fs::metadata(path) {
+        Ok(meta) if meta.permissions().mode() & 0o077 == 0 => return Ok(()),
+        Ok(meta) => FileErrorKind::OpenToOthers { mode: meta.permissions().mode() & 0o7777, wanted: 0o700 },
+        Err(error) => FileErrorKind::Read(error),
     };
-    make().map_err(|kind| FileError { path: path.to_owned(), kind })
+    Err(FileError { path: path.to_owned(), kind })
+}
+
+/// Removes what a [`write_private`] of a process that was killed has left beside `path`. Other hosts' files stay: who wrote
+/// them may be alive. Nothing depends on the result, so errors are ignored.
+pub fn remove_abandoned(path: &Path) {
+    let Ok(entries) = fs::read_dir(directory_of(path)) else { return };
+    let prefix = temporary_prefix(path);
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let writer = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".tmp"))
+            .and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
+        if writer.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// What went wrong with one file or directory.
@@ -125,9 +152,13 @@ impl Failure for FileError {
 pub(crate) fn temporary_beside(path: &Path) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!("{}{}-{number}.tmp", temporary_prefix(path), std::process::id()))
+}
+
+/// What the names of temporary files beside `path` begin with on this host. Behind it stand the writer's pid and a number.
+fn temporary_prefix(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    path.with_file_name(format!(".{name}.{host}-{}-{number}.tmp", std::process::id()))
+    format!(".{name}.{}-", rustix::system::uname().nodename().to_string_lossy())
 }
 
 /// Creates a file of mode 0600 that must not exist yet, and syncs it.
@@ -229,8 +260,26 @@ mod tests {
         make_private_dir(&path).unwrap();
         make_private_dir(&path).unwrap();
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o700, 0o700));
-        set_mode(&path, 0o770);
-        let hint = make_private_dir(&path).unwrap_err().hint();
-        assert_eq!(hint, Some(format!("run `chmod 700 {}`", path.display())));
+        for open in [0o770, 0o750, 0o711] {
+            set_mode(&path, open);
+            let hint = make_private_dir(&path).unwrap_err().hint();
+            assert_eq!(hint, Some(format!("run `chmod 700 {}`", path.display())));
+        }
+    }
+
+    #[test]
+    fn only_what_a_dead_process_of_this_host_left_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.toml");
+        write_private(&path, b"state").unwrap();
+        let mine = temporary_beside(&path);
+        let beside = |rest: &str| dir.path().join(format!("{}{rest}", temporary_prefix(&path)));
+        let (dead, elsewhere) = (beside("4194304-0.tmp"), dir.path().join(".state.toml.other-4194304-0.tmp"));
+        for path in [&mine, &dead, &elsewhere] {
+            create_synced(path, b"half").unwrap();
+        }
+        remove_abandoned(&path);
+        assert!(path.exists() && mine.exists() && elsewhere.exists());
+        assert!(!dead.exists());
     }
 }

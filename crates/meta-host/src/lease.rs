@@ -13,11 +13,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{create_synced, temporary_beside};
+use crate::files::{create_synced, remove_abandoned, temporary_beside};
 use crate::{Failure, clock, exit};
 
 /// Seconds after which a lease that was not renewed is dead.
 pub const EXPIRY_S: u64 = 300;
+
+/// Seconds after which a renewal is worth a write.
+const RENEWAL_S: u64 = 30;
 
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -51,6 +54,7 @@ impl Lease {
         loop {
             let holder = Holder::this_process();
             if link_holder(path, &holder).map_err(io_error)? {
+                remove_abandoned(path);
                 return Ok(Self { path: path.to_owned(), holder });
             }
             match read_holder(path).map_err(io_error)? {
@@ -70,7 +74,8 @@ impl Lease {
         }
     }
 
-    /// Says that we are still there. To be called more often than every [`EXPIRY_S`] seconds.
+    /// Says that we are still there. To be called more often than every [`EXPIRY_S`] seconds, and before each step that
+    /// the lock protects: it costs a read, and seldom a write.
     ///
     /// # Errors
     /// [`LeaseError::Lost`] if another process has taken the lock, which it may after the expiry. The caller must stop
@@ -80,7 +85,11 @@ impl Lease {
         if read_holder(&self.path).map_err(io_error)?.as_ref() != Some(&self.holder) {
             return Err(LeaseError::Lost { path: self.path.clone() });
         }
-        let renewed = Holder { renewed: clock::now(), ..self.holder.clone() };
+        let now = clock::now();
+        if now.saturating_sub(self.holder.renewed) < RENEWAL_S {
+            return Ok(());
+        }
+        let renewed = Holder { renewed: now, ..self.holder.clone() };
         let temporary = temporary_beside(&self.path);
         create_synced(&temporary, &renewed.to_line()).map_err(io_error)?;
         if let Err(source) = fs::rename(&temporary, &self.path) {

@@ -73,6 +73,7 @@ fn instance(tag: &str) -> InstanceConfig {
         launch_priority: 0,
         run_untagged: false,
         protected: false,
+        locked: None,
         maximum_timeout_s: None,
         description: None,
         max_launches: None,

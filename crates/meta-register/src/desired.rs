@@ -13,13 +13,13 @@ pub(crate) type Desired = BTreeMap<InstanceName, DesiredRunner>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DesiredRunner {
     pub(crate) runner: NewRunner,
-    /// Projects that it serves besides the one that owns it.
-    pub(crate) more_projects: Vec<u64>,
+    /// All projects that it serves; empty for a group's runner.
+    pub(crate) projects: Vec<u64>,
 }
 
 /// Puts names, marks and owners together. `owners` has at least one entry; the first one owns the runners.
 pub(crate) fn desired(config: &Config, owners: &[Owner]) -> Desired {
-    let more_projects: Vec<u64> = owners[1..]
+    let projects: Vec<u64> = owners
         .iter()
         .filter_map(|owner| match owner {
             Owner::Project(id) => Some(*id),
@@ -30,14 +30,15 @@ pub(crate) fn desired(config: &Config, owners: &[Owner]) -> Desired {
     let runner = |name: &InstanceName, instance: &meta_core::config::instances::InstanceConfig| NewRunner {
         owner: owners[0],
         description: match &instance.description {
-            Some(text) => format!("{text} {}", short_mark(meta_runner, name)),
+            // GitLab takes spaces at the ends away, and would show a difference for ever.
+            Some(text) => format!("{} {}", text.trim(), short_mark(meta_runner, name)).trim().to_owned(),
             None => format!("{meta_runner}/{name} on the batch system {}", short_mark(meta_runner, name)),
         },
         tags: instance.tags.clone(),
         run_untagged: instance.run_untagged,
         protected: instance.protected,
         // A locked runner cannot be given to further projects; a group's runner has none.
-        locked: matches!(owners, [Owner::Project(_)]),
+        locked: instance.locked.unwrap_or(matches!(owners, [Owner::Project(_)])),
         maximum_timeout_s: instance.maximum_timeout_s,
         maintenance_note: note(meta_runner, name.as_str()),
     };
@@ -46,7 +47,7 @@ pub(crate) fn desired(config: &Config, owners: &[Owner]) -> Desired {
         .iter()
         .map(|(name, instance)| {
             let runner = runner(name, instance);
-            (name.clone(), DesiredRunner { runner, more_projects: more_projects.clone() })
+            (name.clone(), DesiredRunner { runner, projects: projects.clone() })
         })
         .collect()
 }

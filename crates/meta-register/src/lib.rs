@@ -5,9 +5,13 @@
 
 mod apply;
 mod desired;
+mod failure;
+mod generated;
+mod management;
 mod plan;
 mod register;
 mod remote;
+mod report;
 mod state;
 
 use std::process::ExitCode;

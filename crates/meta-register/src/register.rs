@@ -1,23 +1,26 @@
 //! The command: read, compare, print the plan, apply it.
 
-use std::io::{self, Write as _};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Parser;
-use meta_core::registrations::Registrations;
-use meta_gitlab::session::{self, SessionError};
-use meta_gitlab::{ApiError, Client};
-use meta_host::arguments::{CommonArgs, Paths, PathsError};
-use meta_host::configuration::{self, ConfigurationError};
-use meta_host::files::{FileError, make_private_dir};
-use meta_host::lease::{Lease, LeaseError};
-use meta_host::{Environment, Failure, app, exit};
+use meta_core::config::Config;
+use meta_core::launches::Ledger;
+use meta_core::name::InstanceName;
+use meta_core::rotation::starting;
+use meta_gitlab::{Client, session};
+use meta_host::arguments::{CommonArgs, Paths};
+use meta_host::files::{make_private_dir, read_private, require_private_dir};
+use meta_host::lease::Lease;
+use meta_host::{Environment, Failure as _, app, clock, configuration, exit};
 
-use crate::apply::{ApplyError, apply};
+use crate::apply::{Fate, apply};
 use crate::desired::desired;
-use crate::plan::{Action, plan};
-use crate::remote::{owners, remote};
-use crate::state::{State, StateError};
+use crate::failure::{RegisterError, UnreadableRunner};
+use crate::plan::{Facts, Plan, Step, plan};
+use crate::remote::{Remote, owners, remote, remote_stored};
+use crate::state::State;
+use crate::{management, report};
 
 /// Another run that does its work usually ends within this time.
 const LEASE_WAIT: Duration = Duration::from_secs(10);
@@ -32,6 +35,14 @@ pub(crate) struct Args {
     /// Print what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// Print plan and result as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Only replace runner tokens that expire soon or are refused
+    #[arg(long)]
+    rotate: bool,
 }
 
 /// Registers, updates and deletes; returns an exit code.
@@ -40,115 +51,141 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, Register
     let config = configuration::load(&paths.config_file).map_err(RegisterError::Configuration)?;
     let gitlab = session::connect(&config, environment).map_err(RegisterError::Session)?;
     if args.dry_run {
-        let state = load_state(&paths, config.name.as_str())?;
-        print(&make_plan(&config, &gitlab, &state.registrations)?.actions);
-        return Ok(exit::DONE);
+        return dry_run(args, &config, &gitlab, &paths);
     }
-    make_private_dir(&paths.data_dir).map_err(RegisterError::DataDir)?;
-    let mut lease =
-        Lease::acquire(&paths.lease(config.name.as_str()), LEASE_WAIT).map_err(RegisterError::Lease)?;
-    let mut state = load_state(&paths, config.name.as_str())?;
-    let planned = make_plan(&config, &gitlab, &state.registrations)?;
-    print(&planned.actions);
-    if !paths.registrations(config.name.as_str()).exists() {
-        // Takes the reference system's tokens over, and finds out whether we can write before a token is made.
-        state.save().map_err(RegisterError::DataDir)?;
+    let name = config.name.as_str();
+    make_private_dir(&paths.data_dir).map_err(RegisterError::File)?;
+    let mut lease = Lease::acquire(&paths.lease(name), LEASE_WAIT).map_err(RegisterError::Lease)?;
+    let mut state = State::load(&paths, name).map_err(RegisterError::State)?;
+    let planned = make_plan(args, &config, &gitlab, &paths, &mut state)?;
+    if !args.json {
+        report::print_lines(&planned.plan);
     }
-    let outcome = apply(&planned.actions, &gitlab, &mut state, &mut lease).map_err(RegisterError::Apply)?;
-    Ok(match (outcome.done, outcome.failed + planned.unreadable) {
-        (_, 0) => exit::DONE,
-        (0, _) => exit::GITLAB,
-        _ => exit::PARTIAL,
-    })
+    if let Some(token) = &planned.token {
+        management::require_scopes(token, &planned.plan.actions).map_err(RegisterError::Scopes)?;
+    }
+    state.settle().map_err(RegisterError::File)?;
+    let fates = apply(&planned.plan.actions, &gitlab, &mut state, &mut lease);
+    report_failures(&fates);
+    if args.json {
+        report::print_json(&planned.plan, Some(&fates));
+    }
+    Ok(exit_code(&fates, planned.unreadable))
 }
 
-/// Why nothing, or not everything, was done.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RegisterError {
-    #[error(transparent)]
-    Paths(PathsError),
-    #[error(transparent)]
-    Configuration(ConfigurationError),
-    #[error(transparent)]
-    Session(SessionError),
-    #[error(transparent)]
-    DataDir(FileError),
-    #[error(transparent)]
-    Lease(LeaseError),
-    #[error(transparent)]
-    State(StateError),
-    #[error("cannot read the runners from GitLab")]
-    Read(#[source] ApiError),
-    #[error(transparent)]
-    Apply(ApplyError),
-}
-
-impl RegisterError {
-    fn inner(&self) -> &dyn Failure {
-        match self {
-            Self::Paths(error) => error,
-            Self::Configuration(error) => error,
-            Self::Session(error) => error,
-            Self::DataDir(error) => error,
-            Self::Lease(error) => error,
-            Self::State(error) => error,
-            Self::Read(error) => error,
-            Self::Apply(error) => error,
-        }
+fn dry_run(args: &Args, config: &Config, gitlab: &Client, paths: &Paths) -> Result<u8, RegisterError> {
+    if paths.data_dir.exists() {
+        require_private_dir(&paths.data_dir).map_err(RegisterError::File)?;
     }
-}
-
-impl Failure for RegisterError {
-    fn exit_code(&self) -> u8 {
-        self.inner().exit_code()
+    let mut state = State::load(paths, config.name.as_str()).map_err(RegisterError::State)?;
+    let planned = make_plan(args, config, gitlab, paths, &mut state)?;
+    if args.json {
+        report::print_json(&planned.plan, None);
+    } else {
+        report::print_lines(&planned.plan);
     }
-
-    fn hint(&self) -> Option<String> {
-        self.inner().hint()
-    }
-
-    fn report(&self) -> String {
-        match self {
-            Self::Read(error) => {
-                format!("error: {self}\ncaused by: {}", error.report().trim_start_matches("error: "))
-            }
-            _ => self.inner().report(),
-        }
-    }
+    Ok(exit_code(&[], planned.unreadable))
 }
 
 struct Planned {
-    actions: Vec<Action>,
+    plan: Plan,
+    /// The management token; None where GitLab says nothing of it.
+    token: Option<meta_gitlab::tokens::TokenInfo>,
     /// Instances that could not be looked at; reported already.
     unreadable: usize,
 }
 
-fn load_state(paths: &Paths, name: &str) -> Result<State, RegisterError> {
-    State::load(&paths.registrations(name), &paths.reference_tokens(name)).map_err(RegisterError::State)
-}
-
 fn make_plan(
-    config: &meta_core::config::Config,
+    args: &Args,
+    config: &Config,
     gitlab: &Client,
-    stored: &Registrations,
+    paths: &Paths,
+    state: &mut State,
 ) -> Result<Planned, RegisterError> {
-    let name = config.name.as_str();
+    let meta_runner = config.name.as_str();
+    let now = clock::now();
+    let token = management::look_up(gitlab, now).map_err(RegisterError::Read)?;
+    if let Some(token) = &token {
+        management::require_scopes(token, &[]).map_err(RegisterError::Scopes)?;
+    }
     let owners = owners(gitlab, &config.scope).map_err(RegisterError::Read)?;
-    let remote = remote(gitlab, name, &owners, stored).map_err(RegisterError::Read)?;
-    for error in remote.unreadable.values() {
-        app::report(error);
+    let remote = match args.rotate {
+        true => remote_stored(gitlab, &state.registrations),
+        false => remote(gitlab, meta_runner, &owners, &state.registrations),
+    };
+    let remote = remote.map_err(RegisterError::Read)?;
+    let unreadable = report_unreadable(&remote, state);
+    state.learn_ends(&remote.tokens);
+    let facts = Facts {
+        meta_runner,
+        owners: &owners,
+        desired: &desired(config, &owners),
+        stored: &state.registrations,
+        remote: &remote,
+        now,
+        starting: &starting_launches(paths, meta_runner, &state.registrations, now),
+    };
+    let mut plan = plan(&facts);
+    if args.rotate {
+        plan.actions.retain(|action| matches!(action.step, Step::ResetToken { .. }));
     }
-    let (actions, remarks) = plan(name, &desired(config, &owners), stored, &remote);
-    for remark in remarks {
-        log::warn!("{remark}");
+    for remark in &plan.remarks {
+        let level = if remark.is_warning() { log::Level::Warn } else { log::Level::Info };
+        log::log!(level, "{remark}");
     }
-    Ok(Planned { actions, unreadable: remote.unreadable.len() })
+    Ok(Planned { plan, token, unreadable })
 }
 
-fn print(actions: &[Action]) {
-    let mut out = io::stdout().lock();
-    for action in actions {
-        // A reader that has closed the pipe has seen enough.
-        let _ = writeln!(out, "{action}");
+/// Instances of which a launch may be starting. Without the launcher's ledger there is none; with one that cannot be
+/// understood it may be any of them.
+fn starting_launches(
+    paths: &Paths,
+    meta_runner: &str,
+    stored: &meta_core::registrations::Registrations,
+    now: u64,
+) -> BTreeSet<InstanceName> {
+    let path = paths.launches(meta_runner);
+    let text = match read_private(&path) {
+        Ok(text) => text,
+        Err(error) if error.is_missing() => return BTreeSet::new(),
+        Err(error) => {
+            log::info!("{}", error.report());
+            return stored.keys().cloned().collect();
+        }
+    };
+    Ledger::parse(&text).map_or_else(|_| stored.keys().cloned().collect(), |ledger| starting(&ledger, now))
+}
+
+fn report_unreadable(remote: &Remote, state: &State) -> usize {
+    for (id, source) in &remote.unreadable {
+        let instance = state.registrations.iter().find(|(_, registration)| registration.id == *id);
+        let instance = instance.map(|(name, _)| name.to_string());
+        app::report(&UnreadableRunner { id: *id, instance, source });
+    }
+    remote.unreadable.len()
+}
+
+fn report_failures(fates: &[Fate]) {
+    for fate in fates {
+        if let Fate::Failed(error) = fate {
+            app::report(error);
+        }
+    }
+    let not_tried = fates.iter().filter(|fate| matches!(fate, Fate::NotTried)).count();
+    if not_tried > 0 {
+        log::error!("{not_tried} of {} actions were not tried: run the command again", fates.len());
+    }
+}
+
+fn exit_code(fates: &[Fate], unreadable: usize) -> u8 {
+    let done = fates.iter().any(|fate| matches!(fate, Fate::Done));
+    let failure = fates.iter().find_map(|fate| match fate {
+        Fate::Failed(error) => Some(error.exit_code()),
+        _ => None,
+    });
+    match failure.or((unreadable > 0).then_some(exit::GITLAB)) {
+        None => exit::DONE,
+        Some(_) if done => exit::PARTIAL,
+        Some(code) => code,
     }
 }

@@ -1,31 +1,106 @@
-//! The registrations on disk.
+//! What is kept on disk: the registrations, and what follows from them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use meta_core::registrations::{Registrations, RegistrationsError, parse, parse_reference, render};
-use meta_host::files::{FileError, read_private, write_private};
-use meta_host::{Failure, exit};
+use meta_core::name::InstanceName;
+use meta_core::registrations::{
+    Registration, Registrations, RegistrationsError, parse, parse_reference, render,
+};
+use meta_core::time;
+use meta_gitlab::runner_token::TokenState;
+use meta_gitlab::runners::IssuedToken;
+use meta_host::arguments::Paths;
+use meta_host::files::{FileError, read_private, remove_abandoned, write_private};
+use meta_host::{Failure, clock, exit};
 
-/// What `NAME.registrations.toml` holds, and where it is.
+use crate::generated;
+
+/// What `NAME.registrations.toml` holds, and where that and the generated file are.
 #[derive(Debug)]
 pub(crate) struct State {
     path: PathBuf,
+    generated: PathBuf,
     pub(crate) registrations: Registrations,
+    /// Whether the file has them.
+    saved: bool,
 }
 
 impl State {
     /// Reads the file; without it, the reference system's `NAME.tokens`; without both there are no registrations.
-    pub(crate) fn load(path: &Path, reference_tokens: &Path) -> Result<Self, StateError> {
-        let registrations = match read(path, parse)? {
+    pub(crate) fn load(paths: &Paths, meta_runner: &str) -> Result<Self, StateError> {
+        let path = paths.registrations(meta_runner);
+        let own = read(&path, parse)?;
+        let saved = own.is_some();
+        let registrations = match own {
             Some(registrations) => registrations,
-            None => read(reference_tokens, parse_reference)?.unwrap_or_default(),
+            None => read(&paths.reference_tokens(meta_runner), parse_reference)?.unwrap_or_default(),
         };
-        Ok(Self { path: path.to_owned(), registrations })
+        Ok(Self { path, generated: paths.generated_config(meta_runner), registrations, saved })
     }
 
-    /// Writes the file; an error leaves the old one.
-    pub(crate) fn save(&self) -> Result<(), FileError> {
-        write_private(&self.path, render(&self.registrations).as_bytes())
+    /// Writes down when GitLab says that the tokens end: the reference system does not know, and an admin can change it.
+    pub(crate) fn learn_ends(&mut self, tokens: &BTreeMap<InstanceName, TokenState>) {
+        for (name, registration) in &mut self.registrations {
+            if let Some(TokenState::Valid { runner_id, expires_at }) = tokens.get(name)
+                && *runner_id == registration.id
+                && *expires_at != registration.token_expires_at
+            {
+                registration.token_expires_at.clone_from(expires_at);
+                self.saved = false;
+            }
+        }
+    }
+
+    /// Repairs what a run that was killed may have left: the files are as the registrations say, and no half-written one
+    /// is there. Also finds out whether we can write, before a token is made.
+    pub(crate) fn settle(&mut self) -> Result<(), FileError> {
+        for path in [&self.path, &self.generated] {
+            remove_abandoned(path);
+        }
+        if !self.saved {
+            write_private(&self.path, render(&self.registrations).as_bytes())?;
+            self.saved = true;
+        }
+        generated::follow(&self.generated, &self.registrations)
+    }
+
+    /// Keeps the token of an instance. An error leaves the old file, and the old registration here.
+    pub(crate) fn keep(
+        &mut self,
+        instance: &InstanceName,
+        id: u64,
+        issued: IssuedToken,
+    ) -> Result<(), FileError> {
+        let registration = Registration {
+            id,
+            token: issued.token,
+            token_issued_at: issued.expires_at.is_some().then(|| time::format(clock::now())),
+            token_expires_at: issued.expires_at,
+        };
+        let before = self.registrations.insert(instance.clone(), registration);
+        if let Err(error) = write_private(&self.path, render(&self.registrations).as_bytes()) {
+            match before {
+                Some(before) => self.registrations.insert(instance.clone(), before),
+                None => self.registrations.remove(instance),
+            };
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Drops the record of an instance if it is about this runner and not about its successor.
+    pub(crate) fn forget(&mut self, instance: &InstanceName, id: u64) -> Result<(), FileError> {
+        if self.registrations.get(instance).is_some_and(|registration| registration.id == id) {
+            self.registrations.remove(instance);
+            write_private(&self.path, render(&self.registrations).as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Lets gitlab-runner's configuration follow. After [`State::keep`], never before: the registrations are what counts.
+    pub(crate) fn follow(&self) -> Result<(), FileError> {
+        generated::follow(&self.generated, &self.registrations)
     }
 }
 

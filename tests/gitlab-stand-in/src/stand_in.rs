@@ -1,7 +1,7 @@
 //! A running stand-in and what tests do with it.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
@@ -25,7 +25,7 @@ use crate::tls::{TlsError, self_signed};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot listen on {address}")]
-    Listen { address: std::net::SocketAddr, source: io::Error },
+    Listen { address: SocketAddr, source: io::Error },
     #[error("cannot make the state directory")]
     StateDir { source: io::Error },
     #[error("cannot start the server's thread")]
@@ -44,6 +44,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct StandIn {
     app: App,
+    address: SocketAddr,
     url: String,
     root_token: String,
     certificate: Option<String>,
@@ -97,12 +98,27 @@ impl StandIn {
         });
         let thread = Some(thread.map_err(|source| StartError::Thread { source })?);
         let stop = Some(stop);
-        Ok(Self { app, url, root_token, certificate, state_dir, stop, thread, _temporary: temporary })
+        Ok(Self {
+            app,
+            address,
+            url,
+            root_token,
+            certificate,
+            state_dir,
+            stop,
+            thread,
+            _temporary: temporary,
+        })
     }
 
     /// The URL without a slash at the end, as a client's configuration has it.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where it listens, whatever its URL says.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// A token of the administrator `root` with all rights.

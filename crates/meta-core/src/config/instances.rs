@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::Scope;
 use crate::name::InstanceName;
 use crate::reader::Section;
 
@@ -16,6 +17,8 @@ pub struct InstanceConfig {
     pub run_untagged: bool,
     /// Whether only jobs of protected refs are taken.
     pub protected: bool,
+    /// Whether a project's runner is locked to that project; None where the configuration does not say.
+    pub locked: Option<bool>,
     /// Seconds; GitLab takes no less than 600.
     pub maximum_timeout_s: Option<u64>,
     /// What GitLab shows, without our mark.
@@ -29,7 +32,10 @@ pub struct InstanceConfig {
 /// The shortest job timeout that GitLab accepts for a runner, in seconds (Runners API, `maximum_timeout`).
 const LEAST_TIMEOUT_S: i64 = 600;
 
-pub(super) fn read(root: &Section<'_>) -> BTreeMap<InstanceName, InstanceConfig> {
+/// Tags that GitLab accepts for a runner (`app/models/ci/runner.rb`).
+const MOST_TAGS: usize = 50;
+
+pub(super) fn read(root: &Section<'_>, scope: Option<&Scope>) -> BTreeMap<InstanceName, InstanceConfig> {
     let mut instances = BTreeMap::new();
     let Some(runners) = root.section("runners") else {
         if root.get("runners").is_none() {
@@ -42,7 +48,7 @@ pub(super) fn read(root: &Section<'_>) -> BTreeMap<InstanceName, InstanceConfig>
     };
     for (key, item) in runners.table().iter() {
         let Some(section) = runners.section_of(key, item) else { continue };
-        let instance = read_instance(section);
+        let instance = read_instance(section, scope);
         match key.parse::<InstanceName>() {
             Ok(name) => {
                 instances.insert(name, instance);
@@ -53,13 +59,14 @@ pub(super) fn read(root: &Section<'_>) -> BTreeMap<InstanceName, InstanceConfig>
     instances
 }
 
-fn read_instance(section: Section<'_>) -> InstanceConfig {
+fn read_instance(section: Section<'_>, scope: Option<&Scope>) -> InstanceConfig {
     let run_untagged = section.bool("run_untagged").unwrap_or(false);
     let instance = InstanceConfig {
         tags: read_tags(&section, run_untagged),
         launch_priority: section.integer("launch_priority", i64::MIN, "").unwrap_or(0),
         run_untagged,
         protected: section.bool("protected").unwrap_or(false),
+        locked: read_locked(&section, scope),
         maximum_timeout_s: section
             .integer("maximum_timeout", LEAST_TIMEOUT_S, " seconds")
             .and_then(|value| u64::try_from(value).ok()),
@@ -69,6 +76,22 @@ fn read_instance(section: Section<'_>) -> InstanceConfig {
     };
     section.finish();
     instance
+}
+
+/// GitLab gives a locked runner to no further project, and has no locked runners of groups.
+fn read_locked(section: &Section<'_>, scope: Option<&Scope>) -> Option<bool> {
+    let locked = section.bool("locked")?;
+    let reason = match scope {
+        Some(Scope::Projects(paths)) if paths.len() > 1 => "a locked runner serves one project only",
+        Some(Scope::Group(_)) => "a group's runner cannot be locked",
+        _ => return Some(locked),
+    };
+    if locked {
+        let span = section.get("locked").and_then(toml_edit::Item::span);
+        let message = format!("`{}` is true, but {reason}", section.dotted("locked"));
+        section.reader().problem(span, message, "remove `locked`");
+    }
+    Some(locked)
 }
 
 fn read_tags(section: &Section<'_>, run_untagged: bool) -> Vec<String> {
@@ -86,6 +109,11 @@ fn read_tags(section: &Section<'_>, run_untagged: bool) -> Vec<String> {
         let message = format!("{tag:?} is not a tag");
         let hint = "write one tag per string, without commas and without spaces around it";
         section.reader().problem(span.clone(), message, hint);
+    }
+    if let Some((_, span)) = tags.get(MOST_TAGS) {
+        let message =
+            format!("`{}` has {} tags, and GitLab takes {MOST_TAGS}", section.dotted("tags"), tags.len());
+        section.reader().problem(span.clone(), message, "split the instance in two");
     }
     if tags.is_empty() && !run_untagged {
         let span = section.get("tags").and_then(toml_edit::Item::span);

@@ -104,8 +104,7 @@ pub(super) fn read_token(root: &Section<'_>) -> Token {
     let file = root.template("management_token_file", Use::Path);
     if let Some((text, span)) = &token {
         if text.trim().is_empty() || text.contains(char::is_whitespace) {
-            let hint =
-                "write a token with the scope `api`, or remove the key and set META_RUNNER_MANAGEMENT_TOKEN";
+            let hint = "write a token with the scopes read_api, create_runner and manage_runner, or remove the key and set META_RUNNER_MANAGEMENT_TOKEN";
             root.reader().problem(span.clone(), "`management_token` is not a token".to_owned(), hint);
         }
         if file.is_some() {

@@ -80,3 +80,22 @@ fn the_other_keys_mean_what_they_say() {
     assert_eq!((launch.scheduler, launch.max_in_flight), (Some(Scheduler::Slurm), 20));
     assert!(launch.args[0].uses("LAUNCH_ID"));
 }
+
+#[test]
+fn a_locked_runner_has_one_project() {
+    let read = |scope: &str, locked: &str| {
+        let text = format!(
+            "name = \"m\"\nhostname = \"h\"\n{scope}\n[runners.a]\ntags = [\"a\"]\n{locked}\n[runner]\nexecutor = \"custom\"\n"
+        );
+        parse(Path::new("x.toml"), &text).map(|config| config.instances.into_values().next().unwrap().locked)
+    };
+    let message = |scope| read(scope, "locked = true").unwrap_err().list()[0].message.clone();
+    assert_eq!(read("project = \"g/p\"", "").unwrap(), None);
+    assert_eq!(read("project = \"g/p\"", "locked = true").unwrap(), Some(true));
+    assert_eq!(read("projects = [\"g/p\", \"g/q\"]", "locked = false").unwrap(), Some(false));
+    assert_eq!(
+        message("projects = [\"g/p\", \"g/q\"]"),
+        "`runners.a.locked` is true, but a locked runner serves one project only"
+    );
+    assert_eq!(message("group = \"g\""), "`runners.a.locked` is true, but a group's runner cannot be locked");
+}

@@ -11,6 +11,7 @@ fn instance(tags: &[&str]) -> InstanceConfig {
         launch_priority: 0,
         run_untagged: false,
         protected: false,
+        locked: None,
         maximum_timeout_s: None,
         description: None,
         max_launches: None,

@@ -27,10 +27,10 @@ fn wrong_token() {
         &sandbox.run(&[]),
         4,
         &expect![[r#"
-        error: cannot read the runners from GitLab
-        caused by: `GET URL/api/v4/projects/group%2Fproject` answered 401 Unauthorized
-        hint: the management token is wrong, expired or revoked: make a new one with the scopes read_api, create_runner and manage_runner
-    "#]],
+            error: cannot read the runners from GitLab
+            caused by: `GET URL/api/v4/personal_access_tokens/self` answered 401 Unauthorized
+            hint: the management token is wrong, expired or revoked: make a new one with the scopes read_api, create_runner and manage_runner
+        "#]],
     );
 }
 
@@ -42,10 +42,9 @@ fn missing_scope() {
         &sandbox.run(&[]),
         4,
         &expect![[r#"
-        error: cannot create big: tags [a]
-        caused by: `POST URL/api/v4/user/runners` answered 403: insufficient_scope: The request requires higher privileges than provided by the access token.
-        hint: the management token lacks the scope create_runner for this call: make a new one with the scopes read_api, create_runner and manage_runner
-    "#]],
+            error: the management token `token 6` lacks create_runner
+            hint: make a new one with the scopes read_api, create_runner and manage_runner; nothing was changed
+        "#]],
     );
 }
 
@@ -77,7 +76,7 @@ fn unreachable_host() {
         4,
         &expect![[r#"
             error: cannot read the runners from GitLab
-            caused by: `GET http://127.0.0.1:PORT/api/v4/projects/group%2Fproject` failed
+            caused by: `GET http://127.0.0.1:PORT/api/v4/personal_access_tokens/self` failed
             caused by: Connection refused (os error 111)
             hint: check `hostname` or `url`, and whether this machine reaches GitLab only through a proxy (set https_proxy)
         "#]],
@@ -93,7 +92,7 @@ fn self_signed_certificate() {
         4,
         &expect![[r#"
             error: cannot read the runners from GitLab
-            caused by: `GET URL/api/v4/projects/group%2Fproject` failed
+            caused by: `GET URL/api/v4/personal_access_tokens/self` failed
             caused by: invalid peer certificate: UnknownIssuer
             hint: set `ca_file` to a PEM file with the certificate of the authority that signed GitLab's, or with GitLab's own if it is self-signed
         "#]],

@@ -78,6 +78,8 @@ fn runner_view(state: &State, runner: &Runner) -> Value {
     json!({
         "id": runner.id,
         "type": runner.kind,
+        "projects": runner.project_ids,
+        "group": runner.group_id,
         "token": runner.token,
         "token_expires_at": runner.token_expires_at.map(iso),
         "description": runner.description,
