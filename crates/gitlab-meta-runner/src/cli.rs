@@ -32,6 +32,8 @@ enum Task {
     Configure,
     /// Launch runners for the jobs that are pending now
     RunSingle,
+    /// Launch runners for pending jobs until it is stopped
+    Run,
     /// The custom executor, for gitlab-runner
     #[command(disable_help_flag = true)]
     Executor {
@@ -48,6 +50,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, StartErr
         Task::CheckConfig => ("meta-configure", "check"),
         Task::ShowConfig => ("meta-configure", "show"),
         Task::RunSingle => ("meta-launcher", "once"),
+        Task::Run => ("meta-launcher", "run"),
         Task::Doctor => ("meta-configure", "doctor"),
         Task::Executor { args } => return replace(environment, "meta-executor", args.clone()),
         Task::Configure => return configure(args, environment),

@@ -4,6 +4,7 @@ pub mod executor;
 pub mod instances;
 pub mod launch;
 pub mod runner;
+pub mod schedulers;
 
 mod server;
 
@@ -16,6 +17,7 @@ use crate::config::executor::ExecutorConfig;
 use crate::config::instances::InstanceConfig;
 use crate::config::launch::LaunchConfig;
 use crate::config::runner::RunnerTemplate;
+use crate::config::schedulers::SchedulerConfig;
 use crate::name::{InstanceName, MetaRunnerName};
 use crate::reader::{Reader, Section};
 use crate::secret::Secret;
@@ -45,6 +47,8 @@ pub struct Config {
     pub poll: Poll,
     /// `[launch]`.
     pub launch: Option<LaunchConfig>,
+    /// `[schedulers.NAME]`, and Slurm.
+    pub schedulers: BTreeMap<String, SchedulerConfig>,
     /// `[executor]`.
     pub executor: Option<ExecutorConfig>,
     /// `[runner]`.
@@ -67,6 +71,8 @@ pub struct Poll {
     pub interval_s: u64,
     /// Whether instances with waiting jobs are kept online without taking a job.
     pub keep_alive: bool,
+    /// Where the launcher writes its figures for Prometheus.
+    pub metrics_file: Option<Template>,
 }
 
 /// Reads a configuration.
@@ -110,7 +116,8 @@ fn read(root: &Section<'_>, source: &SourceFile) -> Option<Config> {
     let ca_file = root.template("ca_file", crate::template::Use::Path);
     let instances = instances::read(root, scope.as_ref());
     let poll = root.section("poll").map_or_else(Poll::default, read_poll);
-    let launch = root.section("launch").map(launch::read);
+    let schedulers = schedulers::read(root);
+    let launch = root.section("launch").map(|section| launch::read(section, &schedulers));
     let executor = root.section("executor").map(executor::read);
     let runner = runner::read(root);
     root.finish();
@@ -128,6 +135,7 @@ fn read(root: &Section<'_>, source: &SourceFile) -> Option<Config> {
             Some(launch) => Some(launch?),
             None => None,
         },
+        schedulers,
         executor,
         runner: runner?,
     })
@@ -147,7 +155,7 @@ fn read_name(root: &Section<'_>) -> Option<MetaRunnerName> {
 
 impl Default for Poll {
     fn default() -> Self {
-        Self { interval_s: 30, keep_alive: true }
+        Self { interval_s: 30, keep_alive: true, metrics_file: None }
     }
 }
 
@@ -155,8 +163,9 @@ fn read_poll(section: Section<'_>) -> Poll {
     let default = Poll::default();
     let interval_s = section.positive("interval", " seconds").unwrap_or(default.interval_s);
     let keep_alive = section.bool("keep_alive").unwrap_or(default.keep_alive);
+    let metrics_file = section.template("metrics_file", crate::template::Use::Path);
     section.finish();
-    Poll { interval_s, keep_alive }
+    Poll { interval_s, keep_alive, metrics_file }
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Expansion of one section for one instance, at the moment of use.
 
-use std::path::Path;
-
 use toml_edit::{Array, ArrayOfTables, InlineTable, Item, Table, Value};
 
 use crate::command_line::CommandLine;
@@ -29,13 +27,12 @@ pub struct LaunchCommand {
 /// The first variable that is not set.
 pub fn expand_launch(launch: &LaunchConfig, variables: &Variables) -> Result<LaunchCommand, ExpandError> {
     let program = launch.executable.expand(variables)?;
-    let named_sbatch = Path::new(&program).file_name().is_some_and(|name| name == "sbatch");
-    let guessed = if named_sbatch { Scheduler::Slurm } else { Scheduler::None };
+    let scheduler = launch.scheduler.clone().unwrap_or_else(|| Scheduler::of_program(&program));
     let mut command = CommandLine::new(program, Vec::<String>::new());
     command.args = launch.args.iter().map(|arg| arg.expand(variables)).collect::<Result<_, _>>()?;
     command.cwd = launch.workdir.as_ref().map(|dir| dir.expand(variables)).transpose()?.map(Into::into);
     command.stdin = launch.stdin.as_ref().map(|stdin| stdin.expand(variables)).transpose()?;
-    Ok(LaunchCommand { command, timeout_s: launch.timeout_s, scheduler: launch.scheduler.unwrap_or(guessed) })
+    Ok(LaunchCommand { command, timeout_s: launch.timeout_s, scheduler })
 }
 
 /// Expands `[runner]` to a table of gitlab-runner's configuration, in the order of our file.
@@ -101,6 +98,8 @@ fn expand_inline(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use expect_test::expect;
 
     use super::*;
@@ -129,7 +128,7 @@ mod tests {
     fn the_seed_launches_sbatch() {
         let variables = variables(&[("CONFIG", "/data/x.toml"), ("NUM_JOBS", "1")]);
         let launch = expand_launch(&seed().launch.unwrap(), &variables).unwrap();
-        assert_eq!((launch.scheduler, launch.timeout_s), (Scheduler::Slurm, 300));
+        assert_eq!((launch.scheduler, launch.timeout_s), (Scheduler::of_program("sbatch"), 300));
         assert_eq!(launch.command.program, Path::new("sbatch"));
         assert_eq!(launch.command.cwd.as_deref(), Some(Path::new("/home/ci/launch")));
         expect![[r#"

@@ -23,6 +23,42 @@ pub struct Ledger {
     pub launches: Vec<Launch>,
     /// When each instance was last kept online.
     pub keep_alive: BTreeMap<String, u64>,
+    /// Jobs whose end by GitLab's limit was announced, and when.
+    pub warned: BTreeMap<u64, u64>,
+    /// The projects whose jobs are asked for, as they were when they were last listed.
+    pub scope: Option<KnownScope>,
+}
+
+/// Whose jobs are asked for. Kept for a while, since it costs requests and changes seldom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownScope {
+    /// What it was made from: another configuration makes it worthless.
+    pub of: String,
+    /// When it was asked for.
+    pub listed: u64,
+    /// Each one, by ascending id.
+    pub projects: Vec<KnownProject>,
+}
+
+/// One project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownProject {
+    /// GitLab's id.
+    pub id: u64,
+    /// With its groups.
+    pub path: String,
+    /// Names and patterns of its protected refs; absent where nobody asks for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected: Option<ProtectedRefs>,
+}
+
+/// Which refs of a project are protected. `*` stands for any text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProtectedRefs {
+    /// Branches.
+    pub branches: Vec<String>,
+    /// Tags.
+    pub tags: Vec<String>,
 }
 
 /// One submission of the launch command.
@@ -49,9 +85,15 @@ pub struct Launch {
     pub reason: Option<String>,
     /// The pending jobs that made the plan ask for it.
     pub jobs: Vec<u64>,
-    /// When it began to run, by the batch system's count.
+    /// Elements that still wait; all of them if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started: Option<u64>,
+    pub waiting: Option<u32>,
+    /// When each of the elements that run began, by the batch system's count. Sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<u64>,
+    /// Jobs that still waited when elements that were made for them had ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<u64>,
     /// When nobody was first seen to need it while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surplus_since: Option<u64>,
@@ -104,9 +146,28 @@ impl State {
 }
 
 impl Launch {
-    /// Jobs that the whole launch is good for.
-    pub fn capacity(&self) -> u64 {
-        u64::from(self.elements) * u64::from(self.slots)
+    /// Elements that wait or may do so.
+    pub fn waiting_elements(&self) -> u32 {
+        match self.state {
+            State::Submitting | State::Unknown => self.elements,
+            State::Queued => self.waiting.unwrap_or(self.elements),
+            _ => 0,
+        }
+    }
+
+    /// Elements that run.
+    pub fn running_elements(&self) -> u32 {
+        match self.state {
+            State::Queued => self.runs.len() as u32,
+            // An element whose start nobody told of runs all the same.
+            State::Running => (self.runs.len() as u32).max(1),
+            _ => 0,
+        }
+    }
+
+    /// Elements that wait, run, or may do so.
+    pub fn live_elements(&self) -> u32 {
+        self.waiting_elements() + self.running_elements()
     }
 }
 
@@ -121,28 +182,48 @@ impl Ledger {
             return Err(LedgerError::Version(header.version));
         }
         let file: FileIn = serde_json::from_str(text).map_err(LedgerError::Syntax)?;
-        Ok(Self { launches: file.launches, keep_alive: file.keep_alive })
+        Ok(Self {
+            launches: file.launches,
+            keep_alive: file.keep_alive,
+            warned: file.warned,
+            scope: file.scope,
+        })
     }
 
     /// The text of the file.
     pub fn render(&self) -> String {
-        let file = FileOut { version: VERSION, keep_alive: &self.keep_alive, launches: &self.launches };
+        let file = FileOut {
+            version: VERSION,
+            keep_alive: &self.keep_alive,
+            warned: &self.warned,
+            scope: self.scope.as_ref(),
+            launches: &self.launches,
+        };
         let mut text =
             serde_json::to_string_pretty(&file).expect("a ledger has text keys and plain values only");
         text.push('\n');
         text
     }
 
-    /// Drops closed launches that nothing depends on any more. Permanent refusals stay: they stop their instance.
+    /// Drops closed launches that nothing depends on any more. An instance's permanent refusal stays while it is the
+    /// latest thing that happened to it, since it stops the instance.
     pub fn prune(&mut self, now: u64) {
+        let latest: BTreeMap<InstanceName, String> =
+            self.launches.iter().map(|launch| (launch.instance.clone(), launch.id.clone())).collect();
         self.launches.retain(|launch| {
             let age = now.saturating_sub(launch.changed);
             match launch.state {
                 state if state.is_live() => true,
                 State::Done => age < KEEP_DONE_S,
-                _ => age < KEEP_FAILED_S || launch.refused_config.is_some(),
+                _ => {
+                    let stops = launch.refused_config.is_some();
+                    age < KEEP_FAILED_S || (stops && latest.get(&launch.instance) == Some(&launch.id))
+                }
             }
         });
+        // A job does not wait longer than that, and an instance that is gone is not asked for.
+        self.warned.retain(|_, at| now.saturating_sub(*at) < KEEP_FAILED_S);
+        self.keep_alive.retain(|_, at| now.saturating_sub(*at) < KEEP_FAILED_S);
     }
 }
 
@@ -166,6 +247,10 @@ struct Header {
 struct FileIn {
     #[serde(default)]
     keep_alive: BTreeMap<String, u64>,
+    #[serde(default)]
+    warned: BTreeMap<u64, u64>,
+    #[serde(default)]
+    scope: Option<KnownScope>,
     launches: Vec<Launch>,
 }
 
@@ -174,6 +259,10 @@ struct FileOut<'a> {
     version: u32,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     keep_alive: &'a BTreeMap<String, u64>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    warned: &'a BTreeMap<u64, u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a KnownScope>,
     launches: &'a [Launch],
 }
 
@@ -214,10 +303,16 @@ mod tests {
             (launch.instance.as_str(), launch.state, launch.jobs.as_slice()),
             ("big-node", State::Queued, &[4711][..])
         );
-        let mut ledger = Ledger { launches: vec![launch], keep_alive: BTreeMap::new() };
+        let mut ledger = Ledger { launches: vec![launch], ..Ledger::default() };
         assert_eq!(Ledger::parse(&ledger.render()).unwrap(), ledger);
         ledger.keep_alive.insert("big-node".to_owned(), 5);
-        ledger.launches[0].refused_config = Some("c0ffee".to_owned());
+        ledger.warned.insert(4711, 6);
+        let project =
+            KnownProject { id: 1, path: "g/p".to_owned(), protected: Some(ProtectedRefs::default()) };
+        ledger.scope = Some(KnownScope { of: "group g".to_owned(), listed: 7, projects: vec![project] });
+        let launch = &mut ledger.launches[0];
+        (launch.waiting, launch.runs, launch.lost) = (Some(1), vec![8, 9], vec![4711]);
+        launch.refused_config = Some("c0ffee".to_owned());
         assert_eq!(Ledger::parse(&ledger.render()).unwrap(), ledger);
     }
 

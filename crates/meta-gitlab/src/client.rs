@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use meta_core::secret::Secret;
@@ -42,6 +43,7 @@ pub struct Client {
     url: String,
     token: Secret,
     sleep: Box<dyn Fn(Duration) + Send + Sync>,
+    requests: AtomicU64,
 }
 
 /// One request before it is sent.
@@ -63,7 +65,13 @@ impl Client {
         sleep: impl Fn(Duration) + Send + Sync + 'static,
     ) -> Result<Self, ConnectionError> {
         let agent = connect(&settings.url, settings.ca_file.as_deref(), &settings.proxies, settings.timeout)?;
-        Ok(Self { agent, url: settings.url, token: settings.token, sleep: Box::new(sleep) })
+        Ok(Self {
+            agent,
+            url: settings.url,
+            token: settings.token,
+            sleep: Box::new(sleep),
+            requests: AtomicU64::new(0),
+        })
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str, scope: &'static str) -> Result<T, ApiError> {
@@ -71,19 +79,27 @@ impl Client {
         Ok(self.send(&call, None::<&()>)?.value)
     }
 
-    /// Follows the pages of a list up to `limit` items. The flag says whether there would be more.
+    /// All items of a list.
     pub(crate) fn get_list<T: DeserializeOwned>(
         &self,
         path: &str,
         scope: &'static str,
-        limit: usize,
+    ) -> Result<Vec<T>, ApiError> {
+        Ok(self.get_pages(path, scope, |_| false)?.0)
+    }
+
+    /// Follows the pages of a list until `enough` says so of what there is. The flag says whether there would be more.
+    pub(crate) fn get_pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        scope: &'static str,
+        mut enough: impl FnMut(&[T]) -> bool,
     ) -> Result<(Vec<T>, bool), ApiError> {
         let separator = if path.contains('?') { '&' } else { '?' };
         let mut next = Some(format!("{path}{separator}per_page={PAGE}"));
         let mut items: Vec<T> = Vec::new();
         while let Some(path) = next {
-            if items.len() >= limit {
-                items.truncate(limit);
+            if !items.is_empty() && enough(&items) {
                 return Ok((items, true));
             }
             let call = Call {
@@ -97,9 +113,12 @@ impl Client {
             items.extend(page.value);
             next = page.next;
         }
-        let more = items.len() > limit;
-        items.truncate(limit);
-        Ok((items, more))
+        Ok((items, false))
+    }
+
+    /// Requests that were sent so far, repeated ones included.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// Sends a call until it succeeds or another try cannot help. An answer without a body reads as JSON `null`.
@@ -130,6 +149,7 @@ impl Client {
     ) -> Result<Page<T>, ApiError> {
         let url = self.url_of(call)?;
         log::debug!("{} {url}", call.method);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let mut request =
             Request::builder().method(&call.method).uri(&url).header("Accept", "application/json");
         if call.with_our_token {

@@ -40,7 +40,7 @@ pub enum JobStatus {
 pub struct JobList {
     /// By ascending id, so the oldest come first.
     pub jobs: Vec<Job>,
-    /// Whether there are more than were asked for.
+    /// Whether the list was left before its end.
     pub more: bool,
 }
 
@@ -75,23 +75,34 @@ struct WirePipeline {
 }
 
 impl Client {
-    /// `GET /projects/:id/jobs`: pending and running jobs, at most `limit`. Pages of 100 by keyset, which is cheap for
-    /// GitLab and does not skip jobs when others end meanwhile.
-    pub fn open_jobs(&self, project_id: u64, limit: usize) -> Result<JobList, ApiError> {
+    /// `GET /projects/:id/jobs`: pending and running jobs, oldest first, until `enough` says so of those of the pages so
+    /// far. Pages of 100 by keyset, which is cheap for GitLab and does not skip jobs when others end meanwhile.
+    pub fn open_jobs(
+        &self,
+        project_id: u64,
+        mut enough: impl FnMut(&[Job]) -> bool,
+    ) -> Result<JobList, ApiError> {
         let path = format!(
             "/projects/{project_id}/jobs?scope[]=pending&scope[]=running&pagination=keyset&order_by=id&sort=asc"
         );
-        let (jobs, more) = self.get_list::<WireJob>(&path, "read_api", limit)?;
-        Ok(JobList { jobs: jobs.into_iter().filter_map(Job::from_wire).collect(), more })
+        let mut jobs: Vec<Job> = Vec::new();
+        let mut read = 0;
+        let (wire, more) = self.get_pages::<WireJob>(&path, "read_api", |wire| {
+            jobs.extend(wire[read..].iter().filter_map(Job::from_wire));
+            read = wire.len();
+            enough(&jobs)
+        })?;
+        jobs.extend(wire[read..].iter().filter_map(Job::from_wire));
+        Ok(JobList { jobs, more })
     }
 }
 
 impl Job {
     /// None if the job has left both states while the list was made.
-    fn from_wire(wire: WireJob) -> Option<Self> {
+    fn from_wire(wire: &WireJob) -> Option<Self> {
         Some(Self {
             id: wire.id,
-            name: wire.name,
+            name: wire.name.clone(),
             project_id: wire.pipeline.project_id,
             pipeline_id: wire.pipeline.id,
             status: match wire.status.as_str() {
@@ -99,13 +110,13 @@ impl Job {
                 "running" => JobStatus::Running,
                 _ => return None,
             },
-            tags: wire.tag_list,
-            git_ref: wire.git_ref,
+            tags: wire.tag_list.clone(),
+            git_ref: wire.git_ref.clone(),
             is_tag: wire.tag,
-            created_at: wire.created_at,
+            created_at: wire.created_at.clone(),
             queued_s: wire.queued_duration.map(|seconds| seconds.max(0.0) as u64),
-            runner_id: wire.runner.map(|runner| runner.id),
-            web_url: wire.web_url,
+            runner_id: wire.runner.as_ref().map(|runner| runner.id),
+            web_url: wire.web_url.clone(),
         })
     }
 }

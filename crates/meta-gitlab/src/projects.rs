@@ -21,6 +21,18 @@ pub struct Group {
     pub path: String,
 }
 
+/// The refs of a project that are protected: names, and patterns with `*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProtectedRefs {
+    pub branches: Vec<String>,
+    pub tags: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct WireRef {
+    name: String,
+}
+
 #[derive(Deserialize)]
 struct WireProject {
     id: u64,
@@ -53,8 +65,18 @@ impl Client {
         let path = format!(
             "/groups/{group_id}/projects?include_subgroups=true&with_shared=false&archived=false&simple=true&order_by=id&sort=asc"
         );
-        let (projects, _) = self.get_list::<WireProject>(&path, "read_api", usize::MAX)?;
+        let projects = self.get_list::<WireProject>(&path, "read_api")?;
         Ok(projects.into_iter().map(Project::from).collect())
+    }
+
+    /// `GET /projects/:id/protected_branches` and `protected_tags`: names, and patterns with `*`. GitLab shows them to
+    /// maintainers.
+    pub fn protected_refs(&self, project_id: u64) -> Result<ProtectedRefs, ApiError> {
+        let names = |kind: &str| -> Result<Vec<String>, ApiError> {
+            let list = self.get_list::<WireRef>(&format!("/projects/{project_id}/{kind}"), "read_api")?;
+            Ok(list.into_iter().map(|wire| wire.name).collect())
+        };
+        Ok(ProtectedRefs { branches: names("protected_branches")?, tags: names("protected_tags")? })
     }
 }
 

@@ -195,7 +195,7 @@ impl Client {
             Owner::Project(id) => format!("/projects/{id}/runners?type=project_type"),
             Owner::Group(id) => format!("/groups/{id}/runners?type=group_type"),
         };
-        let (runners, _) = self.get_list::<WireSummary>(&path, "read_api", usize::MAX)?;
+        let runners = self.get_list::<WireSummary>(&path, "read_api")?;
         Ok(runners
             .into_iter()
             .map(|wire| RunnerSummary { id: wire.id, description: wire.description.unwrap_or_default() })

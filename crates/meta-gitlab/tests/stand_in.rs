@@ -75,16 +75,24 @@ fn jobs_come_oldest_first_over_several_pages_up_to_the_limit() {
             gitlab.enqueue("group/project", json!({"tags": ["a"], "script": "true"})).try_into().unwrap()
         })
         .collect();
-    let all = client.open_jobs(project, 1000).unwrap();
+    let all = client.open_jobs(project, |_| false).unwrap();
     assert_eq!(all.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), ids);
     assert!(!all.more);
     let job = &all.jobs[0];
     assert_eq!((job.status, job.runner_id, job.project_id), (JobStatus::Pending, None, project));
     assert_eq!((job.tags.as_slice(), job.git_ref.as_str()), (["a".to_owned()].as_slice(), "main"));
-    let some = client.open_jobs(project, 150).unwrap();
-    assert_eq!((some.jobs.len(), some.more), (150, true));
-    let exact = client.open_jobs(project, 230).unwrap();
+    let before = client.requests();
+    let some = client.open_jobs(project, |jobs| jobs.len() >= 150).unwrap();
+    assert_eq!((some.jobs.len(), some.more, client.requests() - before), (200, true, 2));
+    let exact = client.open_jobs(project, |jobs| jobs.len() >= 230).unwrap();
     assert_eq!((exact.jobs.len(), exact.more), (230, false));
+}
+
+#[test]
+fn protected_refs_are_names_and_patterns() {
+    let Bench { gitlab: _running, client, project, .. } = bench();
+    let refs = client.protected_refs(project).unwrap();
+    assert_eq!((refs.branches, refs.tags), (vec!["main".to_owned()], Vec::new()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Files with secrets and state: private, and either the old or the new content, never half of one.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -37,9 +37,20 @@ pub fn read_private(path: &Path) -> Result<String, FileError> {
 /// The bytes go to a temporary file in the same directory, which is synced, renamed over `path`, and made durable by
 /// syncing the directory: after a crash there is the old file or the new one. A symbolic link at `path` is replaced.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    replace(path, bytes, 0o600)
+}
+
+/// Like [`write_private`], with a mode that lets everybody read the file: for what has no secrets and is read by other users.
+pub fn write_readable(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    replace(path, bytes, 0o644)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let write = || {
         let temporary = temporary_beside(path);
-        let result = create_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+        let result = create_synced(&temporary, bytes)
+            .and_then(|()| fs::set_permissions(&temporary, Permissions::from_mode(mode)))
+            .and_then(|()| fs::rename(&temporary, path));
         if result.is_err() {
             // The temporary file may not exist; the first error is the one to report.
             let _ = fs::remove_file(&temporary);
@@ -197,7 +208,7 @@ mod tests {
     use super::*;
 
     fn set_mode(path: &Path, mode: u32) {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
     fn mode(path: &Path) -> u32 {
@@ -214,6 +225,14 @@ mod tests {
         assert_eq!(mode(&path), 0o600);
         assert_eq!(read_private(&path).unwrap(), "second");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file is left");
+    }
+
+    #[test]
+    fn a_readable_file_is_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("figures.prom");
+        write_readable(&path, b"x 1").unwrap();
+        assert_eq!(mode(&path), 0o644);
     }
 
     #[test]

@@ -33,11 +33,11 @@ pub(crate) enum Retry {
 }
 
 impl LostJobs {
-    /// Counts the lost launches of each job.
+    /// Counts how often each job was lost.
     pub(crate) fn new(launches: &[Launch]) -> Self {
         let mut jobs: HashMap<u64, (u32, u64)> = HashMap::new();
-        for launch in launches.iter().filter(|launch| launch.state == State::Lost) {
-            for &job in &launch.jobs {
+        for launch in launches {
+            for &job in &launch.lost {
                 let (count, last) = jobs.entry(job).or_default();
                 *count += 1;
                 *last = launch.changed.max(*last);
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_job_comes_back_later_each_time_and_is_given_up_in_the_end() {
-        let lost = |changed| Launch { state: State::Lost, changed, jobs: vec![7], ..launch("a", 1) };
+        let lost = |changed| Launch { state: State::Lost, changed, lost: vec![7], ..launch("a", 1) };
         let retry = |times: &[u64], now| {
             let launches: Vec<Launch> = times.iter().map(|&changed| lost(changed)).collect();
             LostJobs::new(&launches).retry(7, now)

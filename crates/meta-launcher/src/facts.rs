@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use meta_core::config::instances::InstanceConfig;
-use meta_core::config::launch::Scheduler;
 use meta_core::launches::Launch;
 use meta_core::name::InstanceName;
 
@@ -24,12 +23,27 @@ pub struct Facts {
     pub launches: Vec<Launch>,
     /// The batch system's view of them.
     pub batch: Batch,
-    /// Launches that may exist at a time.
+    /// What bounds the launches.
+    pub limits: Limits,
+    /// When each instance was last kept online; `None` if that is not wanted.
+    pub kept_online: Option<BTreeMap<String, u64>>,
+    /// Jobs whose end by GitLab's limit was announced.
+    pub warned: BTreeSet<u64>,
+}
+
+/// What bounds the launches of a tick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Launches that may exist at a time; each element of an array counts.
     pub max_in_flight: u32,
+    /// Jobs of one project that may have a launch or a runner at a time.
+    pub max_per_project: Option<u32>,
     /// Jobs that one launch is good for.
     pub group_size: u32,
     /// Seconds between two looks.
     pub interval_s: u64,
+    /// Seconds that a submission may take.
+    pub timeout_s: u64,
 }
 
 /// How and as whom an instance is launched.
@@ -37,8 +51,10 @@ pub struct Facts {
 pub struct Site {
     /// GitLab's id of the runner; it tells whose the running jobs are.
     pub runner: u64,
-    /// Whether its launches can be asked for.
-    pub scheduler: Scheduler,
+    /// Whether the batch system can be asked for its launches.
+    pub can_be_asked: bool,
+    /// Launches that one submission may make; 1 where there are no arrays.
+    pub max_array: u32,
     /// Seconds for which a launch that began to run may still be without a job.
     pub start_grace_s: u64,
     /// Changes with everything that could make a refused submission succeed.
@@ -50,6 +66,8 @@ pub struct Site {
 pub struct Job {
     /// Unique in all of GitLab.
     pub id: u64,
+    /// GitLab's id of its project.
+    pub project: u64,
     /// In any order.
     pub tags: Vec<String>,
     /// Whether its ref is protected.
@@ -71,7 +89,7 @@ pub enum Batch {
     Unknown,
 }
 
-/// One job of the batch system.
+/// One line of the batch system's list: a job, or tasks of an array that are alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueEntry {
     /// The id that the submission printed.
@@ -80,10 +98,29 @@ pub struct QueueEntry {
     pub state: QueueState,
     /// The batch system's word for the state or, while it waits, for the reason.
     pub word: String,
-    /// Seconds for which it has been running.
-    pub elapsed_s: u64,
-    /// Texts that may hold a launch id: the comment and the name.
-    pub marks: [String; 2],
+    /// Seconds for which it has been running, where the list tells.
+    pub elapsed_s: Option<u64>,
+    /// The tasks of an array that this is about, as runs of indices; empty for a job that is no array.
+    pub tasks: Vec<std::ops::RangeInclusive<u32>>,
+    /// Text that may hold a launch id.
+    pub mark: String,
+}
+
+impl QueueEntry {
+    /// How many elements of a launch this is about.
+    pub fn elements(&self) -> u32 {
+        self.tasks.iter().map(|run| run.end() - run.start() + 1).sum::<u32>().max(1)
+    }
+
+    /// Whether the launch with this id made it. Ids may be the beginning of each other.
+    pub fn is_marked(&self, id: &str) -> bool {
+        let belongs = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        !id.is_empty()
+            && self.mark.match_indices(id).any(|(start, _)| {
+                !self.mark[..start].ends_with(|c: char| c.is_ascii_digit() || c == '-')
+                    && !self.mark[start + id.len()..].starts_with(belongs)
+            })
+    }
 }
 
 /// Where a job of the batch system stands.

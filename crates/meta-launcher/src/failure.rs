@@ -1,5 +1,6 @@
 //! Why a tick ended badly.
 
+use std::io;
 use std::path::PathBuf;
 
 use meta_core::launches::LedgerError;
@@ -9,6 +10,7 @@ use meta_gitlab::ApiError;
 use meta_gitlab::session::SessionError;
 use meta_host::arguments::PathsError;
 use meta_host::configuration::ConfigurationError;
+use meta_host::exit::report_chain;
 use meta_host::files::FileError;
 use meta_host::lease::LeaseError;
 use meta_host::{Failure, exit};
@@ -23,9 +25,9 @@ pub(crate) enum LauncherError {
     NoLaunch,
     #[error("a template of `[launch]` cannot be expanded")]
     Expand(#[source] Problems),
-    #[error("cannot understand `{path}`")]
+    #[error("cannot understand `{}`", path.display())]
     Registrations { path: PathBuf, source: RegistrationsError },
-    #[error("cannot understand `{path}`")]
+    #[error("cannot understand `{}`", path.display())]
     Ledger { path: PathBuf, source: LedgerError },
     #[error(transparent)]
     File(FileError),
@@ -35,6 +37,8 @@ pub(crate) enum LauncherError {
     Session(SessionError),
     #[error(transparent)]
     GitLab(ApiError),
+    #[error("cannot take signals")]
+    Signals(#[source] io::Error),
 }
 
 impl Failure for LauncherError {
@@ -44,6 +48,7 @@ impl Failure for LauncherError {
             Self::Lease(error) => error.exit_code(),
             Self::Session(error) => error.exit_code(),
             Self::GitLab(error) => error.exit_code(),
+            Self::Signals(_) => exit::UNEXPECTED,
             _ => exit::CONFIGURATION,
         }
     }
@@ -73,13 +78,7 @@ impl Failure for LauncherError {
             Self::Lease(error) => error.report(),
             Self::Session(error) => error.report(),
             Self::GitLab(error) => error.report(),
-            Self::NoLaunch => format!("error: {self}\nhint: {}", self.hint().unwrap_or_default()),
-            Self::Registrations { source, .. } => {
-                format!("error: {self}\ncaused by: {source}\nhint: {}", self.hint().unwrap_or_default())
-            }
-            Self::Ledger { source, .. } => {
-                format!("error: {self}\ncaused by: {source}\nhint: {}", self.hint().unwrap_or_default())
-            }
+            _ => report_chain(self),
         }
     }
 }

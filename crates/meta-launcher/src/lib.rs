@@ -3,21 +3,37 @@
 //! A tick gathers [`facts`], hands them to [`plan`], and performs what comes out. [`plan`] and everything below it is
 //! pure.
 
+pub mod batch;
 pub mod facts;
 pub mod outlook;
 pub mod plan;
+pub mod refs;
 pub mod supply;
+pub mod surplus;
 
 mod backoff;
 mod cli;
+mod explain;
 mod failure;
 mod gather;
+mod look;
+mod metrics;
+mod queue;
+mod scope;
+mod search_path;
+mod service;
 mod settle;
-mod slurm;
+mod setup;
+mod shares;
+mod signals;
+mod status;
 mod submit;
+mod table;
 #[cfg(test)]
 mod testing;
 mod tick;
+mod troubles;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -15,14 +15,25 @@ pub struct Outlook {
     pub active: u64,
     /// What its launches can still take.
     pub supply: Supply,
-    /// Its launches that are queued, running, or may be so.
-    pub live: u32,
+    /// Launches that wait in the batch system, or may do so; each element of an array counts.
+    pub queued: u32,
+    /// Launches that run.
+    pub running: u32,
     /// Launches that the plan asks for.
     pub launching: u32,
-    /// Why its latest lost or refused launch came to nothing.
+    /// Submissions of the last day that were lost or refused.
+    pub failed: u64,
+    /// Why the latest of them came to nothing.
     pub latest_failure: Option<String>,
     /// What holds it back.
     pub notes: Vec<Note>,
+}
+
+impl Outlook {
+    /// Its launches that wait, run, or may do so.
+    pub fn live(&self) -> u32 {
+        self.queued + self.running
+    }
 }
 
 /// Why fewer launches are asked for than jobs wait.
@@ -48,6 +59,13 @@ pub enum Note {
     },
     /// `max_in_flight` is reached.
     MaxInFlight {
+        /// The limit.
+        limit: u32,
+        /// Jobs that are left.
+        left: u64,
+    },
+    /// `max_per_project` is reached.
+    MaxPerProject {
         /// The limit.
         limit: u32,
         /// Jobs that are left.
@@ -84,10 +102,13 @@ impl fmt::Display for Note {
                 )
             }
             Self::MaxLaunches { limit, left } => {
-                write!(f, "{left} more jobs wait: `max_launches` is {limit}")
+                write!(f, "more waiting jobs ({left}) than `max_launches` = {limit} lets through")
             }
             Self::MaxInFlight { limit, left } => {
-                write!(f, "{left} more jobs wait: `max_in_flight` is {limit}")
+                write!(f, "more waiting jobs ({left}) than `max_in_flight` = {limit} lets through")
+            }
+            Self::MaxPerProject { limit, left } => {
+                write!(f, "more waiting jobs ({left}) than `max_per_project` = {limit} lets through")
             }
             Self::LaterAgain { job, in_s } => {
                 write!(f, "the launch for job {job} was lost, next try in {in_s} s")

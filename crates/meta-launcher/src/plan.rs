@@ -7,14 +7,17 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use meta_core::launches::{Launch, State};
-use meta_core::matching::{Mismatch, Wish, match_jobs};
+use meta_core::matching::{Mismatch, Wish as JobWish, match_jobs};
 use meta_core::name::InstanceName;
 
 use crate::backoff::{self, LostJobs, Retry};
-use crate::facts::{Batch, Facts, Site};
+use crate::facts::{Batch, Facts, Job, Site};
 use crate::outlook::{Note, Outlook};
 use crate::settle::settle;
+use crate::shares::{Budget, Grant, WaitingJob, Wish, grant};
 use crate::supply::{self, Supply};
+use crate::surplus::{Cancellation, surplus};
+use crate::waiting;
 
 /// What is to be done, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,22 +35,32 @@ pub struct Plan {
 pub enum Action {
     /// The launch with this id has become this.
     Settle(Launch),
-    /// Take a launch that waits in vain out of the queue.
-    Cancel {
-        /// Its id in the ledger.
-        id: String,
-        /// Its id in the batch system.
-        batch_id: String,
+    /// Keep the instance online in GitLab.
+    KeepOnline(InstanceName),
+    /// Say that GitLab will drop a job that still waits.
+    Warn {
+        /// GitLab's id.
+        job: u64,
+        /// Seconds until then.
+        in_s: u64,
     },
-    /// Submit one launch.
-    Launch {
-        /// Whose launch command.
-        instance: InstanceName,
-        /// Jobs that it is good for.
-        slots: u32,
-        /// The waiting jobs that ask for it.
-        jobs: Vec<u64>,
-    },
+    /// Take launches that wait in vain out of the queue, by one command.
+    Cancel(Vec<Cancellation>),
+    /// Make one submission.
+    Launch(NewLaunch),
+}
+
+/// A submission to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLaunch {
+    /// Whose launch command.
+    pub instance: InstanceName,
+    /// Equal launches that it makes, as an array if there are several.
+    pub elements: u32,
+    /// Jobs that each of them is good for.
+    pub slots: u32,
+    /// The waiting jobs that ask for it.
+    pub jobs: Vec<u64>,
 }
 
 /// Plans one tick.
@@ -56,82 +69,196 @@ pub enum Action {
 /// was launched before may wait in its queue.
 pub fn plan(facts: &Facts) -> Plan {
     let mut launches = settle(facts);
-    let wishes: Vec<Wish> = facts
+    let wishes: Vec<JobWish> = facts
         .jobs
         .iter()
         .filter(|job| job.is_waiting())
-        .map(|job| Wish { job: job.id, tags: job.tags.clone(), protected: job.protected })
+        .map(|job| JobWish { job: job.id, tags: job.tags.clone(), protected: job.protected })
         .collect();
     let matches = match_jobs(&facts.instances, &wishes);
     let tally = Tally::new(facts, &launches);
 
     let mut outlooks = BTreeMap::new();
-    let mut asked = Vec::new();
+    let mut wanted: BTreeMap<&InstanceName, Vec<WaitingJob>> = BTreeMap::new();
     let mut cancelled = Vec::new();
-    let mut in_flight =
-        launches.iter().filter(|launch| launch.state.is_live()).map(|launch| launch.elements).sum();
-    for name in by_priority(facts) {
+    let mut budget = tally.budget(facts);
+    for name in facts.instances.keys() {
         let waiting = matches.by_instance.get(name).map_or(&[][..], Vec::as_slice);
-        let mut outlook = tally.outlook(name, waiting, &launches);
+        let mut outlook = tally.outlook(name, waiting);
         if let Some(site) = facts.sites.get(name) {
             let eligible = eligible(waiting, &tally.lost, facts.now, &mut outlook);
             cancelled.extend(surplus(name, &mut launches, &outlook, facts));
-            asked.extend(launch(name, site, &eligible, &launches, &mut in_flight, &mut outlook, facts));
+            let asked = tally.uncovered(name, &eligible, outlook.supply);
+            // What the supply covers counts for its project.
+            let covered = tally.per_project(eligible.iter().copied());
+            let open = tally.per_project(asked.iter().map(|job| job.id));
+            for (project, jobs) in covered {
+                let jobs = jobs - open.get(&project).copied().unwrap_or(0);
+                *budget.shares.entry(project).or_default() += jobs;
+            }
+            if !asked.is_empty() && may_launch(name, site, &tally, facts, &mut outlook) {
+                wanted.insert(name, asked);
+            }
         } else if !waiting.is_empty() {
             outlook.notes.push(Note::NotRegistered);
         }
         outlooks.insert(name.clone(), outlook);
     }
+    let asked = by_priority(facts, wanted, &mut budget, &mut outlooks);
 
     let settled = launches.iter().zip(&facts.launches).filter(|(now, before)| now != before);
     let mut actions: Vec<Action> = settled.map(|(now, _)| Action::Settle(now.clone())).collect();
-    actions.extend(cancelled);
-    actions.extend(asked);
+    actions.extend(waiting::keep_online(facts, &outlooks));
+    actions.extend(waiting::warnings(facts));
+    actions.extend(Cancellation::in_chunks(cancelled).into_iter().map(Action::Cancel));
+    actions.extend(asked.into_iter().map(Action::Launch));
     Plan { actions, outlooks, unmatched: matches.unmatched }
 }
 
-/// Strict priority within a tick: what one instance leaves of the limits goes to the next.
-fn by_priority(facts: &Facts) -> Vec<&InstanceName> {
-    let mut names: Vec<&InstanceName> = facts.instances.keys().collect();
-    names.sort_by_key(|name| (Reverse(facts.instances[*name].launch_priority), *name));
-    names
+/// Strict priority within a tick: what one level leaves of the limits goes to the next. Equal ones share.
+fn by_priority(
+    facts: &Facts,
+    mut wanted: BTreeMap<&InstanceName, Vec<WaitingJob>>,
+    budget: &mut Budget,
+    outlooks: &mut BTreeMap<InstanceName, Outlook>,
+) -> Vec<NewLaunch> {
+    let mut levels: BTreeMap<Reverse<i64>, Vec<&InstanceName>> = BTreeMap::new();
+    for &name in wanted.keys() {
+        levels.entry(Reverse(facts.instances[name].launch_priority)).or_default().push(name);
+    }
+    let mut asked = Vec::new();
+    for names in levels.into_values() {
+        let wishes: Vec<Wish> = names
+            .iter()
+            .map(|name| Wish {
+                jobs: wanted.remove(name).unwrap_or_default(),
+                room: room(facts, name, &outlooks[*name]),
+            })
+            .collect();
+        let grants = grant(&wishes, budget);
+        for (name, grant) in names.into_iter().zip(grants) {
+            let Some(outlook) = outlooks.get_mut(name) else { continue };
+            outlook.launching = grant.launches.len() as u32;
+            note_limits(facts, name, &grant, outlook);
+            asked.extend(submissions(name, grant.launches, facts.sites[name].max_array));
+        }
+    }
+    asked
+}
+
+fn room(facts: &Facts, name: &InstanceName, outlook: &Outlook) -> u32 {
+    facts.instances[name].max_launches.unwrap_or(u32::MAX).saturating_sub(outlook.live())
+}
+
+fn note_limits(facts: &Facts, name: &InstanceName, grant: &Grant, outlook: &mut Outlook) {
+    if let (1.., Some(limit)) = (grant.over_own_limit, facts.instances[name].max_launches) {
+        outlook.notes.push(Note::MaxLaunches { limit, left: grant.over_own_limit });
+    }
+    if grant.over_limit_of_all > 0 {
+        let limit = facts.limits.max_in_flight;
+        outlook.notes.push(Note::MaxInFlight { limit, left: grant.over_limit_of_all });
+    }
+    if let (1.., Some(limit)) = (grant.over_project_limit, facts.limits.max_per_project) {
+        outlook.notes.push(Note::MaxPerProject { limit, left: grant.over_project_limit });
+    }
+}
+
+/// Equal launches go into one submission, as far as arrays reach.
+fn submissions(instance: &InstanceName, launches: Vec<Vec<u64>>, max_array: u32) -> Vec<NewLaunch> {
+    let mut made: Vec<NewLaunch> = Vec::new();
+    for jobs in launches {
+        let slots = jobs.len() as u32;
+        match made.last_mut() {
+            Some(last) if last.slots == slots && last.elements < max_array => {
+                last.elements += 1;
+                last.jobs.extend(jobs);
+            }
+            _ => made.push(NewLaunch { instance: instance.clone(), elements: 1, slots, jobs }),
+        }
+    }
+    made
 }
 
 /// What is the same for all instances of a tick, counted once.
 struct Tally<'a> {
     facts: &'a Facts,
+    jobs: HashMap<u64, &'a Job>,
     active: HashMap<u64, u64>,
-    queued_s: HashMap<u64, u64>,
+    own: BTreeMap<InstanceName, Vec<Launch>>,
     lost: LostJobs,
 }
 
 impl<'a> Tally<'a> {
     fn new(facts: &'a Facts, launches: &[Launch]) -> Self {
-        let queued_s = facts.jobs.iter().map(|job| (job.id, job.queued_s)).collect();
-        Self { facts, active: facts.active(), queued_s, lost: LostJobs::new(launches) }
+        let mut own: BTreeMap<InstanceName, Vec<Launch>> = BTreeMap::new();
+        for launch in launches {
+            own.entry(launch.instance.clone()).or_default().push(launch.clone());
+        }
+        let jobs = facts.jobs.iter().map(|job| (job.id, job)).collect();
+        Self { facts, jobs, active: facts.active(), own, lost: LostJobs::new(launches) }
     }
 
-    fn outlook(&self, name: &InstanceName, waiting: &[u64], launches: &[Launch]) -> Outlook {
-        let own: Vec<&Launch> = launches.iter().filter(|launch| launch.instance == *name).collect();
+    fn project(&self, job: u64) -> u64 {
+        self.jobs.get(&job).map_or(0, |job| job.project)
+    }
+
+    fn per_project(&self, jobs: impl Iterator<Item = u64>) -> HashMap<u64, u32> {
+        let mut counts = HashMap::new();
+        for job in jobs {
+            *counts.entry(self.project(job)).or_default() += 1;
+        }
+        counts
+    }
+
+    fn launches(&self, name: &InstanceName) -> Vec<&Launch> {
+        self.own.get(name).map_or(&[][..], Vec::as_slice).iter().collect()
+    }
+
+    /// What the limits leave at the begin of the tick.
+    fn budget(&self, facts: &Facts) -> Budget {
+        let live: u32 = self.own.values().flatten().map(Launch::live_elements).sum();
+        let mut shares: HashMap<u64, u32> = HashMap::new();
+        for job in facts.jobs.iter().filter(|job| !job.is_waiting()) {
+            *shares.entry(job.project).or_default() += 1;
+        }
+        Budget {
+            launches: facts.limits.max_in_flight.saturating_sub(live),
+            group_size: facts.limits.group_size,
+            per_project: facts.limits.max_per_project,
+            shares,
+        }
+    }
+
+    fn outlook(&self, name: &InstanceName, waiting: &[u64]) -> Outlook {
+        let own = self.launches(name);
         let site = self.facts.sites.get(name);
         let active = site.and_then(|site| self.active.get(&site.runner)).copied().unwrap_or(0);
-        let latest_failure =
-            own.iter().rev().find(|launch| matches!(launch.state, State::Failed | State::Lost));
+        let mut failed = own.iter().filter(|launch| matches!(launch.state, State::Failed | State::Lost));
+        let oldest = waiting.iter().filter_map(|job| self.jobs.get(job)).map(|job| job.queued_s).max();
         Outlook {
             waiting: waiting.len() as u64,
-            oldest_waiting_s: waiting
-                .iter()
-                .filter_map(|job| self.queued_s.get(job))
-                .copied()
-                .max()
-                .unwrap_or(0),
+            oldest_waiting_s: oldest.unwrap_or(0),
             active,
             supply: site.map_or_else(Supply::default, |site| supply::of(&own, site, active, self.facts.now)),
-            live: own.iter().filter(|launch| launch.state.is_live()).map(|launch| launch.elements).sum(),
+            queued: own.iter().map(|launch| launch.waiting_elements()).sum(),
+            running: own.iter().map(|launch| launch.running_elements()).sum(),
             launching: 0,
-            latest_failure: latest_failure.and_then(|launch| launch.reason.clone()),
+            failed: failed.clone().count() as u64,
+            latest_failure: failed.next_back().and_then(|launch| launch.reason.clone()),
             notes: Vec::new(),
         }
+    }
+
+    /// As many of the jobs as the supply leaves over: those first that no living launch was made for.
+    fn uncovered(&self, name: &InstanceName, eligible: &[u64], supply: Supply) -> Vec<WaitingJob> {
+        let short = (eligible.len() as u64).saturating_sub(supply.slots());
+        let live = self.launches(name).into_iter().filter(|launch| launch.state.is_live());
+        let made_for: BTreeSet<u64> = live.flat_map(|launch| launch.jobs.iter().copied()).collect();
+        let job = |&id: &u64| WaitingJob { covered: made_for.contains(&id), id, project: self.project(id) };
+        let mut jobs: Vec<WaitingJob> = eligible.iter().map(job).collect();
+        jobs.sort_unstable();
+        jobs.truncate(usize::try_from(short).unwrap_or(usize::MAX));
+        jobs
     }
 }
 
@@ -148,88 +275,24 @@ fn eligible(waiting: &[u64], lost: &LostJobs, now: u64, outlook: &mut Outlook) -
     jobs
 }
 
-/// Cancels queued launches that no waiting job needs, newest first, once they were seen to be surplus in two ticks.
-fn surplus(name: &InstanceName, launches: &mut [Launch], outlook: &Outlook, facts: &Facts) -> Vec<Action> {
-    if !facts.jobs_complete || facts.batch == Batch::Unknown {
-        return Vec::new();
-    }
-    let mut spare = outlook.supply.slots().saturating_sub(outlook.waiting);
-    let mut cancelled = Vec::new();
-    for launch in launches.iter_mut().rev().filter(|l| l.instance == *name && l.state == State::Queued) {
-        let Some(batch_id) = launch.batch_id.clone() else { continue };
-        if launch.capacity() > spare {
-            launch.surplus_since = None;
-            continue;
-        }
-        spare -= launch.capacity();
-        let since = *launch.surplus_since.get_or_insert(facts.now);
-        // Two ticks may follow each other closely (cron beside a hand); half an interval is a second look.
-        if facts.now.saturating_sub(since) * 2 >= facts.interval_s && since < facts.now {
-            cancelled.push(Action::Cancel { id: launch.id.clone(), batch_id });
-        }
-    }
-    cancelled
-}
-
-/// Asks for the launches of one instance: need less supply, in groups, under the limits.
-fn launch(
+/// Whether submissions make sense now.
+fn may_launch(
     name: &InstanceName,
     site: &Site,
-    eligible: &[u64],
-    launches: &[Launch],
-    in_flight: &mut u32,
-    outlook: &mut Outlook,
+    tally: &Tally<'_>,
     facts: &Facts,
-) -> Vec<Action> {
-    let mut short = (eligible.len() as u64).saturating_sub(outlook.supply.slots());
-    if short == 0 {
-        return Vec::new();
-    }
-    if facts.batch == Batch::Unknown {
+    outlook: &mut Outlook,
+) -> bool {
+    if site.can_be_asked && facts.batch == Batch::Unknown {
         outlook.notes.push(Note::BatchUnknown);
-        return Vec::new();
+        return false;
     }
-    let own: Vec<&Launch> = launches.iter().filter(|launch| launch.instance == *name).collect();
-    if let Some(hold) = backoff::hold(&own, &site.fingerprint, facts.now) {
+    if let Some(hold) = backoff::hold(&tally.launches(name), &site.fingerprint, facts.now) {
         let in_s = hold.until.map(|until| until.saturating_sub(facts.now));
         outlook.notes.push(Note::Refused { in_s, reason: hold.reason });
-        return Vec::new();
+        return false;
     }
-    let mut jobs = uncovered_first(eligible, &own).into_iter();
-    let limit = facts.instances[name].max_launches.unwrap_or(u32::MAX);
-    let mut asked = Vec::new();
-    while short > 0 {
-        if outlook.live + outlook.launching >= limit {
-            outlook.notes.push(Note::MaxLaunches { limit, left: short });
-            break;
-        }
-        if *in_flight >= facts.max_in_flight {
-            outlook.notes.push(Note::MaxInFlight { limit: facts.max_in_flight, left: short });
-            break;
-        }
-        let slots = u32::try_from(short).unwrap_or(u32::MAX).min(facts.group_size);
-        asked.push(Action::Launch {
-            instance: name.clone(),
-            slots,
-            jobs: jobs.by_ref().take(slots as usize).collect(),
-        });
-        short -= u64::from(slots);
-        outlook.launching += 1;
-        *in_flight += 1;
-    }
-    asked
-}
-
-/// Jobs that no living launch was made for, then the others, each by id: the order in which to explain launches by them.
-fn uncovered_first(eligible: &[u64], own: &[&Launch]) -> Vec<u64> {
-    let covered: BTreeSet<u64> = own
-        .iter()
-        .filter(|launch| launch.state.is_live())
-        .flat_map(|launch| launch.jobs.iter().copied())
-        .collect();
-    let (behind, mut jobs): (Vec<u64>, Vec<u64>) = eligible.iter().partition(|job| covered.contains(job));
-    jobs.extend(behind);
-    jobs
+    true
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use meta_core::config::launch::Scheduler;
 use meta_core::launches::{Launch, State};
 
 use crate::facts::{Batch, Facts, QueueEntry, QueueState, Site};
 use crate::supply;
 
-/// Seconds for which a submission whose answer was lost is looked for in the queue before it counts as not made.
+/// Seconds, beside the time that a submission may take, for which one whose answer was lost is looked for in the queue
+/// before it counts as not made: nobody ends a launch command whose launcher was killed.
 const ANSWER_GRACE_S: u64 = 60;
 
 /// Seconds for which a fresh submission may be missing from the queue: some sites answer queries from a cache.
@@ -20,28 +20,46 @@ const QUEUE_LAG_S: u64 = 15;
 pub(crate) fn settle(facts: &Facts) -> Vec<Launch> {
     let mut launches = facts.launches.clone();
     let queue = Queue::new(&facts.batch);
-    let mut gone = Vec::new();
+    let mut ended = Vec::new();
     for (index, launch) in launches.iter_mut().enumerate() {
-        let found = match facts.sites.get(&launch.instance).map(|site| (site, site.scheduler)) {
-            Some((site, Scheduler::None)) => age(launch, site, facts.now),
-            _ => queue.as_ref().map_or(Found::Unchanged, |queue| queue.look_up(launch, facts.now)),
+        let found = match facts.sites.get(&launch.instance) {
+            Some(site) if !site.can_be_asked => age(launch, site, facts.now),
+            _ => queue.as_ref().map_or(Found::Unchanged, |queue| queue.look_up(launch, facts)),
         };
-        if apply(launch, found, facts.now) {
-            gone.push(index);
+        let elements = apply(launch, found, facts.now);
+        if elements > 0 {
+            ended.push(Ended { index, elements });
         }
     }
-    close(&mut launches, gone, facts);
+    judge(&mut launches, &ended, facts);
     launches
 }
 
 /// What a look at one launch shows.
 enum Found {
     Unchanged,
-    Waiting { batch_id: String, reason: Option<String> },
-    Running { batch_id: String, since: u64 },
+    Alive(Alive),
     AnswerLost,
     NeverSubmitted,
     Gone(String),
+}
+
+/// A launch of which some elements wait or run.
+struct Alive {
+    batch_id: String,
+    /// Elements in the list, those that have ended included.
+    listed: u32,
+    waiting: u32,
+    /// When the running ones began; `None` where the list does not tell.
+    runs: Vec<Option<u64>>,
+    /// Why it waits.
+    reason: Option<String>,
+}
+
+/// Elements of a launch that have ended since the last look.
+struct Ended {
+    index: usize,
+    elements: u32,
 }
 
 struct Queue<'a> {
@@ -59,35 +77,48 @@ impl<'a> Queue<'a> {
         Some(Self { entries, by_id })
     }
 
-    fn look_up(&self, launch: &Launch, now: u64) -> Found {
+    fn look_up(&self, launch: &Launch, facts: &Facts) -> Found {
         let entries = match &launch.batch_id {
             Some(id) => self.by_id.get(id.as_str()).cloned().unwrap_or_default(),
-            None => {
-                self.entries.iter().filter(|e| e.marks.iter().any(|mark| mark.contains(&launch.id))).collect()
-            }
+            None => self.entries.iter().filter(|entry| entry.is_marked(&launch.id)).collect(),
         };
-        // Elements of an array are told apart by nothing but their state: one that waits makes the launch wait.
-        let first = |state| entries.iter().find(|entry| entry.state == state);
-        if let Some(entry) = first(QueueState::Waiting) {
-            let reason = Some(entry.word.clone()).filter(|word| !word.is_empty() && word != "None");
-            return Found::Waiting { batch_id: entry.batch_id.clone(), reason };
+        if let Some(alive) = Alive::of(&entries, facts.now) {
+            return Found::Alive(alive);
         }
-        if let Some(entry) = first(QueueState::Running) {
-            return Found::Running {
-                batch_id: entry.batch_id.clone(),
-                since: now.saturating_sub(entry.elapsed_s),
-            };
-        }
-        let age = now.saturating_sub(launch.submitted);
-        match (launch.state, entries.first()) {
+        let age = facts.now.saturating_sub(launch.submitted);
+        let may_still_come = age < facts.limits.timeout_s + ANSWER_GRACE_S;
+        // The word of an element that failed says more than that of one that did its work.
+        let last_word =
+            entries.iter().map(|entry| entry.word.as_str()).max_by_key(|word| *word != "COMPLETED");
+        match (launch.state, last_word) {
             (state, _) if !state.is_live() => Found::Unchanged,
-            (_, Some(ended)) => Found::Gone(format!("it ended as {}", ended.word)),
-            (State::Submitting, None) if age < ANSWER_GRACE_S => Found::AnswerLost,
-            (State::Unknown, None) if age < ANSWER_GRACE_S => Found::Unchanged,
+            (_, Some(word)) => Found::Gone(format!("it ended as {word}")),
+            (State::Submitting, None) if may_still_come => Found::AnswerLost,
+            (State::Unknown, None) if may_still_come => Found::Unchanged,
             (State::Submitting | State::Unknown, None) => Found::NeverSubmitted,
             (_, None) if age < QUEUE_LAG_S => Found::Unchanged,
             (_, None) => Found::Gone("it is gone from the queue".to_owned()),
         }
+    }
+}
+
+impl Alive {
+    /// `None` if none of the entries waits or runs.
+    fn of(entries: &[&QueueEntry], now: u64) -> Option<Self> {
+        let of_state = |state| entries.iter().filter(move |entry| entry.state == state);
+        let first = of_state(QueueState::Waiting).chain(of_state(QueueState::Running)).next()?;
+        let start = |entry: &&&QueueEntry| entry.elapsed_s.map(|elapsed| now.saturating_sub(elapsed));
+        let runs = of_state(QueueState::Running)
+            .flat_map(|entry| std::iter::repeat_n(start(&entry), entry.elements() as usize))
+            .collect();
+        let word = of_state(QueueState::Waiting).next().map(|entry| entry.word.clone());
+        Some(Self {
+            batch_id: first.batch_id.clone(),
+            listed: entries.iter().map(|entry| entry.elements()).sum(),
+            waiting: of_state(QueueState::Waiting).map(|entry| entry.elements()).sum(),
+            runs,
+            reason: word.filter(|word| !word.is_empty() && word != "None"),
+        })
     }
 }
 
@@ -100,31 +131,45 @@ fn age(launch: &Launch, site: &Site, now: u64) -> Found {
     }
 }
 
-/// Writes down what was found; true if the launch is gone and has yet to be judged.
-fn apply(launch: &mut Launch, found: Found, now: u64) -> bool {
-    let (state, reason) = match found {
-        Found::Unchanged => return false,
-        Found::Waiting { batch_id, reason } => {
-            launch.batch_id = Some(batch_id);
-            // Requeued by the batch system: it will start anew.
-            launch.started = None;
-            (State::Queued, reason)
+/// Writes down what was found. Gives the number of elements that have ended and have yet to be judged.
+fn apply(launch: &mut Launch, found: Found, now: u64) -> u32 {
+    let before = launch.live_elements();
+    match found {
+        Found::Unchanged => 0,
+        Found::Alive(alive) => {
+            let running = alive.runs.len() as u32;
+            // A start that nobody tells is that of the last look, or now.
+            let mut known = std::mem::take(&mut launch.runs).into_iter();
+            let mut runs: Vec<u64> =
+                alive.runs.into_iter().map(|start| start.or_else(|| known.next()).unwrap_or(now)).collect();
+            runs.sort_unstable();
+            launch.runs = runs;
+            launch.batch_id = Some(alive.batch_id);
+            launch.elements = launch.elements.max(alive.listed);
+            launch.waiting = Some(alive.waiting).filter(|&waiting| waiting != launch.elements);
+            if alive.waiting == 0 {
+                launch.surplus_since = None;
+            }
+            let state = if alive.waiting > 0 { State::Queued } else { State::Running };
+            change(launch, state, alive.reason, now);
+            before.saturating_sub(alive.waiting + running)
         }
-        Found::Running { batch_id, since } => {
-            launch.batch_id = Some(batch_id);
-            launch.started.get_or_insert(since);
-            launch.surplus_since = None;
-            (State::Running, None)
+        Found::AnswerLost => {
+            change(launch, State::Unknown, Some("the answer to the submission was lost".to_owned()), now);
+            0
         }
-        Found::AnswerLost => (State::Unknown, Some("the answer to the submission was lost".to_owned())),
-        Found::NeverSubmitted => (State::Lost, Some("it never came to the queue".to_owned())),
+        Found::NeverSubmitted => {
+            launch.lost = launch.jobs.clone();
+            change(launch, State::Lost, Some("it never came to the queue".to_owned()), now);
+            0
+        }
         Found::Gone(reason) => {
-            launch.reason = Some(reason);
-            return true;
+            // Until it is judged.
+            change(launch, State::Done, Some(reason), now);
+            (launch.waiting, launch.runs) = (None, Vec::new());
+            before.max(1)
         }
-    };
-    change(launch, state, reason, now);
-    false
+    }
 }
 
 fn change(launch: &mut Launch, state: State, reason: Option<String>, now: u64) {
@@ -135,26 +180,26 @@ fn change(launch: &mut Launch, state: State, reason: Option<String>, now: u64) {
     launch.reason = reason;
 }
 
-/// Judges the launches that are gone. Counting, not pairing: jobs that they were made for and that still wait must be
-/// covered by launches that live; as many as that leaves open were lost with the latest of those that are gone.
-fn close(launches: &mut [Launch], gone: Vec<usize>, facts: &Facts) {
-    let (waiting, active) = (facts.waiting(), facts.active());
-    for &index in &gone {
-        change_to_done(&mut launches[index], facts.now);
+/// Judges the elements that have ended. Counting, not pairing: jobs that launches were made for and that still wait must
+/// be covered by launches that live; as many as that leaves open were lost with the latest of those that have ended.
+fn judge(launches: &mut [Launch], ended: &[Ended], facts: &Facts) {
+    if ended.is_empty() {
+        return;
     }
-    let mut instances: Vec<_> = gone.iter().map(|&index| launches[index].instance.clone()).collect();
-    instances.sort();
-    instances.dedup();
+    let (waiting, active) = (facts.waiting(), facts.active());
+    let instances: BTreeSet<_> = ended.iter().map(|ended| launches[ended.index].instance.clone()).collect();
     for instance in instances {
-        let of_instance = |launch: &Launch| launch.instance == instance;
+        let own = |launch: &Launch| launch.instance == instance;
         let supply = facts.sites.get(&instance).map_or(0, |site| {
-            let live: Vec<&Launch> = launches.iter().filter(|launch| of_instance(launch)).collect();
+            let live: Vec<&Launch> = launches.iter().filter(|launch| own(launch)).collect();
             supply::of(&live, site, active.get(&site.runner).copied().unwrap_or(0), facts.now).slots()
         });
+        let ended: Vec<&Ended> = ended.iter().filter(|ended| own(&launches[ended.index])).collect();
+        let concerned: BTreeSet<usize> = ended.iter().map(|ended| ended.index).collect();
         let mut open: BTreeSet<u64> = launches
             .iter()
             .enumerate()
-            .filter(|(index, launch)| of_instance(launch) && (launch.state.is_live() || gone.contains(index)))
+            .filter(|(index, launch)| own(launch) && (launch.state.is_live() || concerned.contains(index)))
             .flat_map(|(_, launch)| launch.jobs.iter().copied())
             .filter(|job| waiting.contains(job))
             .collect();
@@ -162,21 +207,20 @@ fn close(launches: &mut [Launch], gone: Vec<usize>, facts: &Facts) {
         for _ in 0..supply {
             open.pop_first();
         }
-        for &index in gone.iter().rev().filter(|&&index| of_instance(&launches[index])).collect::<Vec<_>>() {
-            let launch = &mut launches[index];
-            let jobs: Vec<u64> = (0..launch.capacity()).map_while(|_| open.pop_last()).collect();
-            if !jobs.is_empty() {
+        for ended in ended.into_iter().rev() {
+            let launch = &mut launches[ended.index];
+            let capacity = u64::from(ended.elements) * u64::from(launch.slots);
+            let lost: Vec<u64> = (0..capacity).map_while(|_| open.pop_last()).collect();
+            if lost.is_empty() {
+                continue;
+            }
+            launch.lost.extend(lost.into_iter().rev());
+            launch.changed = facts.now;
+            if !launch.state.is_live() {
                 launch.state = State::Lost;
-                launch.jobs = jobs;
-                launch.jobs.sort_unstable();
             }
         }
     }
-}
-
-fn change_to_done(launch: &mut Launch, now: u64) {
-    let reason = launch.reason.take();
-    change(launch, State::Done, reason, now);
 }
 
 #[cfg(test)]

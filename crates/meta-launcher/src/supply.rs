@@ -26,20 +26,25 @@ impl Supply {
 /// one with each, since `run-single` takes one job at a time; what is left of them fills slots of the younger ones.
 pub(crate) fn of(launches: &[&Launch], site: &Site, active: u64, now: u64) -> Supply {
     let mut supply = Supply::default();
-    let (mut young_slots, mut old_launches) = (0, 0);
+    let (mut young_slots, mut old_elements) = (0, 0);
     for launch in launches {
-        match launch.state {
-            State::Submitting | State::Queued | State::Unknown => supply.queued += launch.capacity(),
-            State::Running if is_young(launch, site, now) => young_slots += launch.capacity(),
-            State::Running => old_launches += u64::from(launch.elements),
-            State::Done | State::Lost | State::Failed | State::Cancelled => {}
+        let slots = u64::from(launch.slots);
+        supply.queued += u64::from(launch.waiting_elements()) * slots;
+        let young = match launch.state {
+            // The list did not tell when it began.
+            State::Running if launch.runs.is_empty() => u64::from(is_young(launch.changed, site, now)),
+            _ => launch.runs.iter().filter(|&&start| is_young(start, site, now)).count() as u64,
+        };
+        if launch.state.is_live() {
+            young_slots += young * slots;
+            old_elements += u64::from(launch.running_elements()).saturating_sub(young);
         }
     }
-    let with_young = active.saturating_sub(old_launches);
+    let with_young = active.saturating_sub(old_elements);
     supply.starting = young_slots.saturating_sub(with_young);
     supply
 }
 
-fn is_young(launch: &Launch, site: &Site, now: u64) -> bool {
-    now.saturating_sub(launch.started.unwrap_or(launch.changed)) < site.start_grace_s
+fn is_young(start: u64, site: &Site, now: u64) -> bool {
+    now.saturating_sub(start) < site.start_grace_s
 }

@@ -1,12 +1,11 @@
 //! Small builders for the tests of pure code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meta_core::config::instances::InstanceConfig;
-use meta_core::config::launch::Scheduler;
 use meta_core::launches::{Launch, State};
 
-use crate::facts::{Batch, Facts, Job, QueueEntry, QueueState, Site};
+use crate::facts::{Batch, Facts, Job, Limits, QueueEntry, QueueState, Site};
 
 /// The time of all tests, unless they say otherwise.
 pub(crate) const NOW: u64 = 10_000;
@@ -24,7 +23,9 @@ pub(crate) fn launch(instance: &str, number: u64) -> Launch {
         state: State::Queued,
         reason: None,
         jobs: Vec::new(),
-        started: None,
+        waiting: None,
+        runs: Vec::new(),
+        lost: Vec::new(),
         surplus_since: None,
         refused_config: None,
     }
@@ -36,21 +37,35 @@ pub(crate) fn entry(number: u64, state: QueueState, word: &str) -> QueueEntry {
         batch_id: number.to_string(),
         state,
         word: word.to_owned(),
-        elapsed_s: 0,
-        marks: [format!("gitlab-meta-runner/m/L{number}"), "job.sh".to_owned()],
+        elapsed_s: Some(0),
+        tasks: Vec::new(),
+        mark: format!("job.sh|gitlab-meta-runner/m/L{number}"),
     }
 }
 
 /// A pending job for the instance whose tag is `tag`.
 pub(crate) fn job(id: u64, tag: &str) -> Job {
-    Job { id, tags: vec![tag.to_owned()], protected: false, runner: None, pending: true, queued_s: 5 }
+    Job {
+        id,
+        project: 1,
+        tags: vec![tag.to_owned()],
+        protected: false,
+        runner: None,
+        pending: true,
+        queued_s: 5,
+    }
 }
 
 /// Instances named like their only tag, registered with the runner ids 1, 2, ..., under Slurm with an empty queue.
 pub(crate) fn facts(instances: &[&str]) -> Facts {
     let named = |(name, runner): (&&str, u64)| {
-        let site =
-            Site { runner, scheduler: Scheduler::Slurm, start_grace_s: 121, fingerprint: "now".to_owned() };
+        let site = Site {
+            runner,
+            can_be_asked: true,
+            max_array: 1,
+            start_grace_s: 121,
+            fingerprint: "now".to_owned(),
+        };
         (name.parse().unwrap(), site)
     };
     Facts {
@@ -61,9 +76,15 @@ pub(crate) fn facts(instances: &[&str]) -> Facts {
         jobs_complete: true,
         launches: Vec::new(),
         batch: Batch::Known(Vec::new()),
-        max_in_flight: 100,
-        group_size: 1,
-        interval_s: 30,
+        limits: Limits {
+            max_in_flight: 100,
+            max_per_project: None,
+            group_size: 1,
+            interval_s: 30,
+            timeout_s: 300,
+        },
+        kept_online: None,
+        warned: BTreeSet::new(),
     }
 }
 

@@ -1,154 +1,263 @@
 //! One tick: lease, ledger, facts, plan, apply. The ledger is saved before and after every submission.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::plan::{Action, plan};
-use meta_core::command_line::CommandLine;
-use meta_core::config::Config;
-use meta_core::config::launch::LaunchConfig;
+use crate::facts::Facts;
+use crate::outlook::Note;
+use crate::plan::{Action, NewLaunch, Plan, plan};
+use crate::surplus::Cancellation;
 use meta_core::launches::{Launch, Ledger, State};
-use meta_core::registrations;
-use meta_gitlab::session;
-use meta_host::arguments::Paths;
-use meta_host::files::{make_private_dir, read_private, write_private};
-use meta_host::lease::Lease;
-use meta_host::{Environment, clock, configuration, exit, process};
+use meta_core::name::InstanceName;
+use meta_core::registrations::Registrations;
+use meta_gitlab::Client;
+use meta_host::files::{make_private_dir, write_private};
+use meta_host::lease::{Lease, LeaseError};
+use meta_host::{clock, exit, process};
 
 use crate::failure::LauncherError;
-use crate::{gather, submit};
+use crate::setup::Setup;
+use crate::troubles::Troubles;
+use crate::{gather, metrics, queue, submit};
 
-/// A cron job that meets the one before it leaves soon.
+/// A tick that meets another one leaves soon.
 const LEASE_WAIT: Duration = Duration::from_secs(5);
 
-/// Launches what is missing now; returns an exit code.
-pub(crate) fn once(paths: &Paths, environment: &Environment) -> Result<u8, LauncherError> {
-    let config = configuration::load(&paths.config_file).map_err(LauncherError::Configuration)?;
-    let launch = config.launch.clone().ok_or(LauncherError::NoLaunch)?;
-    let name = config.name.as_str();
-    make_private_dir(&paths.data_dir).map_err(LauncherError::File)?;
-    let _lease = Lease::acquire(&paths.lease(name), LEASE_WAIT).map_err(LauncherError::Lease)?;
-    let registrations = load(&paths.registrations(name), |path, text| {
-        registrations::parse(text).map_err(|source| LauncherError::Registrations { path, source })
-    })?
-    .unwrap_or_default();
-    let ledger = load(&paths.launches(name), |path, text| {
-        Ledger::parse(text).map_err(|source| LauncherError::Ledger { path, source })
-    })?
-    .unwrap_or_default();
-    let gitlab = session::connect(&config, environment).map_err(LauncherError::Session)?;
-    let facts = gather::facts(
-        &config,
-        &launch,
-        ledger.launches.clone(),
-        &registrations,
-        &gitlab,
-        paths,
-        environment,
-    )?;
+/// Seconds between two renewals of the lease: well below its expiry.
+const RENEW_EVERY_S: u64 = 20;
+
+/// The system id under which instances are kept online. Nothing registers it: removing a runner's last manager would
+/// clear its contact time.
+const KEEP_ALIVE_ID: &str = "r_kept_online";
+
+/// Launches what is missing now; returns an exit code. `stop` is asked between the actions.
+pub(crate) fn tick(
+    setup: &Setup<'_>,
+    gitlab: &Client,
+    troubles: &mut Troubles,
+    stop: &dyn Fn() -> bool,
+) -> Result<u8, LauncherError> {
+    make_private_dir(&setup.paths.data_dir).map_err(LauncherError::File)?;
+    let lease = match Lease::acquire(&setup.paths.lease(setup.name()), LEASE_WAIT) {
+        Ok(lease) => lease,
+        // Whoever holds it does what there is to do.
+        Err(error @ LeaseError::Held { .. }) => {
+            log::info!("nothing is done: {error}");
+            return Ok(exit::DONE);
+        }
+        Err(error) => return Err(LauncherError::Lease(error)),
+    };
+    let registrations = setup.registrations()?;
+    let mut ledger = setup.ledger()?;
+    let saved = ledger.render();
+    let requests = gitlab.requests();
+    let facts = gather::facts(setup, &mut ledger, &registrations, gitlab, troubles)?;
     let plan = plan(&facts);
-    let mut tick = Tick { config: &config, launch: &launch, paths, environment, ledger };
-    let mut failed = false;
-    for action in plan.actions {
-        failed |= tick.perform(action)?;
+    let mut tick = Tick {
+        setup,
+        gitlab,
+        troubles,
+        registrations,
+        facts,
+        lease,
+        renewed: clock::now(),
+        ledger,
+        saved,
+        failed: false,
+        refused: BTreeSet::new(),
+        is_stuck: false,
+    };
+    let Plan { actions, outlooks, unmatched } = plan;
+    for (instance, outlook) in &outlooks {
+        if outlook.notes.contains(&Note::NotRegistered) {
+            let jobs = outlook.waiting;
+            let text = format!(
+                "instance `{instance}` has waiting jobs ({jobs}) and is not registered\nhint: run `gitlab-meta-runner configure`"
+            );
+            tick.troubles.error(instance.as_str(), &text);
+        }
+    }
+    for action in actions {
+        if stop() {
+            break;
+        }
+        tick.perform(action)?;
     }
     tick.ledger.prune(clock::now());
     tick.save()?;
-    Ok(if failed { exit::PARTIAL } else { exit::DONE })
-}
-
-/// The text at `path`, understood by `parse`; `None` where there is no file yet.
-fn load<T>(
-    path: &std::path::Path,
-    parse: impl FnOnce(PathBuf, &str) -> Result<T, LauncherError>,
-) -> Result<Option<T>, LauncherError> {
-    match read_private(path) {
-        Ok(text) => parse(path.to_owned(), &text).map(Some),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(LauncherError::File(error)),
+    let failed = tick.failed;
+    if let Some(path) = setup.metrics_file()? {
+        let text = metrics::render(
+            setup.name(),
+            &tick.facts,
+            &tick.ledger,
+            &outlooks,
+            unmatched.len(),
+            gitlab.requests() - requests,
+        );
+        metrics::write(&path, &text)?;
     }
+    Ok(if troubles.take_met() | failed { exit::PARTIAL } else { exit::DONE })
 }
 
 struct Tick<'a> {
-    config: &'a Config,
-    launch: &'a LaunchConfig,
-    paths: &'a Paths,
-    environment: &'a Environment,
+    setup: &'a Setup<'a>,
+    gitlab: &'a Client,
+    troubles: &'a mut Troubles,
+    registrations: Registrations,
+    facts: Facts,
+    lease: Lease,
+    /// When the lease was renewed last.
+    renewed: u64,
     ledger: Ledger,
+    /// The file's text.
+    saved: String,
+    /// Whether something went wrong.
+    failed: bool,
+    /// Instances whose launch was refused in this tick: the next one would be, too.
+    refused: BTreeSet<InstanceName>,
+    /// Whether a submission did not come back. The next one would not, either.
+    is_stuck: bool,
 }
 
 impl Tick<'_> {
-    /// Performs one action; true if it failed.
-    fn perform(&mut self, action: Action) -> Result<bool, LauncherError> {
+    fn perform(&mut self, action: Action) -> Result<(), LauncherError> {
         match action {
             Action::Settle(settled) => {
                 self.replace(settled);
-                Ok(false)
+                Ok(())
             }
-            Action::Cancel { id, batch_id } => {
-                let command = CommandLine::new("scancel", [batch_id]);
-                let result = process::run(&command, Duration::from_secs(self.launch.timeout_s))
-                    .and_then(|output| output.require_success(&command));
-                if let Err(error) = result {
-                    log::error!("cannot cancel launch `{id}`: {error}");
-                    return Ok(true);
-                }
-                if let Some(launch) = self.ledger.launches.iter_mut().find(|launch| launch.id == id) {
-                    launch.state = State::Cancelled;
-                    launch.changed = clock::now();
-                }
-                self.save().map(|()| false)
+            Action::KeepOnline(instance) => {
+                self.keep_online(&instance);
+                Ok(())
             }
-            Action::Launch { instance, slots, jobs } => {
-                let now = clock::now();
-                // Unique among our launches: the time, this process, and how many are in the ledger.
-                let id = format!("{now:x}-{:x}-{:x}", std::process::id(), self.ledger.launches.len());
-                let mut command = gather::command(
-                    self.config,
-                    self.launch,
-                    &instance,
-                    &id,
-                    slots,
-                    self.paths,
-                    self.environment,
-                )?;
-                let workdir = command.command.cwd.get_or_insert_with(|| self.paths.data_dir.clone());
-                make_private_dir(workdir).map_err(LauncherError::File)?;
-                let mut launch = Launch {
-                    id,
-                    instance,
-                    elements: 1,
-                    slots,
-                    batch_id: None,
-                    submitted: now,
-                    changed: now,
-                    state: State::Submitting,
-                    reason: None,
-                    jobs,
-                    started: None,
-                    surplus_since: None,
-                    refused_config: None,
-                };
-                self.ledger.launches.push(launch.clone());
-                self.save()?;
-                submit::submit(
-                    &mut launch,
-                    command,
-                    self.config.name.as_str(),
-                    self.launch,
-                    self.environment,
+            Action::Warn { job, in_s } => {
+                let hours = in_s / 3600;
+                log::warn!(
+                    "job {job} still waits: GitLab drops it in less than {} h (retry it in GitLab then)",
+                    hours + 1
                 );
-                let failed = launch.state == State::Failed;
-                if failed {
-                    let reason = launch.reason.as_deref().unwrap_or("no reason given");
-                    log::error!("the launch for instance `{}` was refused: {reason}", launch.instance);
-                } else {
-                    log::info!("launched `{}` for instance `{}`", launch.id, launch.instance);
-                }
-                self.replace(launch);
-                self.save().map(|()| failed)
+                self.ledger.warned.insert(job, self.facts.now);
+                Ok(())
+            }
+            Action::Cancel(cancelled) => self.cancel(&cancelled),
+            Action::Launch(new) => self.launch(new),
+        }
+    }
+
+    fn keep_online(&mut self, instance: &InstanceName) {
+        let Some(registration) = self.registrations.get(instance) else { return };
+        match self.gitlab.keep_runner_alive(&registration.token, KEEP_ALIVE_ID) {
+            Ok(true) => self.troubles.over(instance.as_str()),
+            Ok(false) => {
+                let text = format!(
+                    "GitLab refuses the token of instance `{instance}`\nhint: `gitlab-meta-runner configure` gets a new one"
+                );
+                self.troubles.error(instance.as_str(), &text);
+            }
+            // The next tick tries again.
+            Err(error) => {
+                log::debug!("instance `{instance}` was not kept online: {error}");
+                return;
             }
         }
+        self.ledger.keep_alive.insert(instance.to_string(), self.facts.now);
+    }
+
+    fn cancel(&mut self, cancelled: &[Cancellation]) -> Result<(), LauncherError> {
+        let Some(first) = cancelled.first() else { return Ok(()) };
+        let instance = self.ledger.launches.iter().find(|launch| launch.id == first.id);
+        let Some(instance) = instance.map(|launch| launch.instance.clone()) else { return Ok(()) };
+        let command = self.setup.command(&instance, "", 1)?;
+        let Some(scheduler) = self.setup.description(&command.scheduler) else { return Ok(()) };
+        let mut line = queue::command(self.setup, &scheduler.cancel, &[])?;
+        for cancellation in cancelled {
+            if cancellation.tasks.is_empty() {
+                line.args.push(cancellation.batch_id.clone());
+            }
+            for task in &cancellation.tasks {
+                let variables = [("ID", cancellation.batch_id.as_str()), ("TASK", &task.to_string())];
+                line.args.extend(self.setup.expand(scheduler.task.as_slice(), &variables)?);
+            }
+        }
+        let result = process::run(&line, Duration::from_secs(command.timeout_s))
+            .and_then(|output| output.require_success(&line));
+        if let Err(error) = result {
+            // Some may have begun or ended meanwhile; the queue will tell of each.
+            log::info!("not everything was cancelled: {error}");
+            return Ok(());
+        }
+        for cancellation in cancelled {
+            let Some(launch) = self.ledger.launches.iter_mut().find(|launch| launch.id == cancellation.id)
+            else {
+                continue;
+            };
+            log::info!("cancelled `{}`: no job waits for it", launch.id);
+            if cancellation.tasks.is_empty() {
+                launch.state = State::Cancelled;
+                launch.reason = Some("no job waited for it any more".to_owned());
+                launch.changed = clock::now();
+            } else {
+                let left = launch.waiting_elements().saturating_sub(cancellation.tasks.len() as u32);
+                launch.waiting = Some(left);
+            }
+        }
+        self.save()
+    }
+
+    fn launch(&mut self, new: NewLaunch) -> Result<(), LauncherError> {
+        let now = clock::now();
+        let Some(site) = self.facts.sites.get(&new.instance) else { return Ok(()) };
+        if self.is_stuck || self.refused.contains(&new.instance) {
+            return Ok(());
+        }
+        let mut launch = Launch {
+            id: self.new_id(now),
+            instance: new.instance,
+            elements: new.elements,
+            slots: new.slots,
+            batch_id: None,
+            submitted: now,
+            changed: now,
+            state: State::Submitting,
+            reason: None,
+            jobs: new.jobs,
+            waiting: None,
+            runs: Vec::new(),
+            lost: Vec::new(),
+            surplus_since: None,
+            refused_config: None,
+        };
+        let fingerprint = site.fingerprint.clone();
+        let command = submit::command(self.setup, &launch)?;
+        self.ledger.launches.push(launch.clone());
+        self.save()?;
+        let refusal = submit::submit(self.setup, &mut launch, &command, &fingerprint);
+        match refusal {
+            Some(text) => {
+                log::error!("the launch for instance `{}` failed: {text}", launch.instance);
+                self.failed = true;
+                self.is_stuck = launch.state == State::Unknown;
+                self.refused.insert(launch.instance.clone());
+            }
+            None => log::info!(
+                "launched `{}` for instance `{}`: {} jobs",
+                launch.id,
+                launch.instance,
+                launch.jobs.len()
+            ),
+        }
+        self.replace(launch);
+        self.save()
+    }
+
+    /// Unique among our launches on all login nodes, and always of the same length: the time, and a part of host, process
+    /// and number.
+    fn new_id(&self, now: u64) -> String {
+        use std::hash::{BuildHasher as _, RandomState};
+        // RandomState is seeded by the operating system.
+        let chance = RandomState::new().hash_one(self.ledger.launches.len());
+        format!("{:08x}{:06x}", now & 0xffff_ffff, chance & 0xff_ffff)
     }
 
     fn replace(&mut self, changed: Launch) {
@@ -157,8 +266,19 @@ impl Tick<'_> {
         }
     }
 
-    fn save(&self) -> Result<(), LauncherError> {
-        let path = self.paths.launches(self.config.name.as_str());
-        write_private(&path, self.ledger.render().as_bytes()).map_err(LauncherError::File)
+    /// Writes the ledger if it has changed. A lease that another process took over ends the tick before that.
+    fn save(&mut self) -> Result<(), LauncherError> {
+        let now = clock::now();
+        if now.saturating_sub(self.renewed) >= RENEW_EVERY_S {
+            self.lease.renew().map_err(LauncherError::Lease)?;
+            self.renewed = now;
+        }
+        let text = self.ledger.render();
+        if text != self.saved {
+            let path = self.setup.paths.launches(self.setup.name());
+            write_private(&path, text.as_bytes()).map_err(LauncherError::File)?;
+            self.saved = text;
+        }
+        Ok(())
     }
 }

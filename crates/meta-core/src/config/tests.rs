@@ -52,7 +52,7 @@ fn the_seed_means_what_it_says() {
     assert_eq!(config.url, "https://gitlab.com");
     assert_eq!(config.scope, Scope::Projects(vec!["gitlab-org/gitlab".to_owned()]));
     assert_eq!(config.management_token.unwrap().reveal(), "enter-your-token-here");
-    assert_eq!(config.poll, Poll { interval_s: 30, keep_alive: true });
+    assert_eq!(config.poll, Poll::default());
     let (name, instance) = config.instances.first_key_value().unwrap();
     assert_eq!(
         (name.as_str(), &instance.tags[..]),
@@ -77,7 +77,7 @@ fn the_other_keys_mean_what_they_say() {
     assert_eq!(big.tags, ["big", "gpu"]);
     assert_eq!((big.maximum_timeout_s, big.max_launches, big.protected), (Some(7200), Some(2), true));
     let launch = config.launch.unwrap();
-    assert_eq!((launch.scheduler, launch.max_in_flight), (Some(Scheduler::Slurm), 20));
+    assert_eq!((launch.scheduler, launch.max_in_flight), (Some(Scheduler::of_program("sbatch")), 20));
     assert!(launch.args[0].uses("LAUNCH_ID"));
 }
 

@@ -1,6 +1,5 @@
 //! Tables of ticks, and what holds for all of them.
 
-use meta_core::config::launch::Scheduler;
 use proptest::prelude::*;
 
 use super::*;
@@ -10,9 +9,14 @@ use crate::testing::{NOW, entry, facts, job, launch};
 /// The launches of a plan as `instance:slots[jobs]`, and its cancellations as `-id`.
 fn asked(facts: &Facts) -> Vec<String> {
     let line = |action: &Action| match action {
-        Action::Settle(_) => None,
-        Action::Cancel { id, .. } => Some(format!("-{id}")),
-        Action::Launch { instance, slots, jobs } => Some(format!("{instance}:{slots}{jobs:?}")),
+        Action::Cancel(cancelled) => Some(format!("-{}{:?}", cancelled[0].id, cancelled[0].tasks)),
+        Action::Launch(NewLaunch { instance, elements: 1, slots, jobs }) => {
+            Some(format!("{instance}:{slots}{jobs:?}"))
+        }
+        Action::Launch(NewLaunch { instance, elements, slots, jobs }) => {
+            Some(format!("{instance}:{elements}x{slots}{jobs:?}"))
+        }
+        _ => None,
     };
     plan(facts).actions.iter().filter_map(line).collect()
 }
@@ -53,7 +57,10 @@ fn a_running_launch_counts_until_its_grace_is_over_and_not_once_it_has_a_job() {
     facts.launches = vec![launch("a", 1)];
     facts.jobs = vec![job(7, "a")];
     let mut running = |elapsed_s, active: u64| {
-        facts.batch = queue(vec![QueueEntry { elapsed_s, ..entry(1, QueueState::Running, "RUNNING") }]);
+        facts.batch = queue(vec![QueueEntry {
+            elapsed_s: Some(elapsed_s),
+            ..entry(1, QueueState::Running, "RUNNING")
+        }]);
         facts.jobs.truncate(1);
         facts.jobs.extend((0..active).map(|i| Job { runner: Some(1), pending: false, ..job(100 + i, "a") }));
         asked(&facts).len()
@@ -66,7 +73,7 @@ fn a_running_launch_counts_until_its_grace_is_over_and_not_once_it_has_a_job() {
 #[test]
 fn jobs_are_grouped_and_the_last_group_is_as_small_as_it_can_be() {
     let mut facts = facts(&["a"]);
-    facts.group_size = 2;
+    facts.limits.group_size = 2;
     facts.jobs = (1..=5).map(|id| job(id, "a")).collect();
     assert_eq!(asked(&facts), ["a:2[1, 2]", "a:2[3, 4]", "a:1[5]"]);
 }
@@ -76,12 +83,12 @@ fn priority_is_strict_and_what_a_capped_instance_leaves_goes_on() {
     let mut facts = facts(&["a", "b"]);
     facts.jobs = vec![job(1, "a"), job(2, "a"), job(3, "b"), job(4, "b")];
     facts.instances.get_mut(&"b".parse().unwrap()).unwrap().launch_priority = 1;
-    facts.max_in_flight = 3;
+    facts.limits.max_in_flight = 3;
     assert_eq!(asked(&facts), ["b:1[3]", "b:1[4]", "a:1[1]"]);
-    assert_eq!(notes(&facts, "a"), ["1 more jobs wait: `max_in_flight` is 3"]);
+    assert_eq!(notes(&facts, "a"), ["more waiting jobs (1) than `max_in_flight` = 3 lets through"]);
     facts.instances.get_mut(&"b".parse().unwrap()).unwrap().max_launches = Some(1);
     assert_eq!(asked(&facts), ["b:1[3]", "a:1[1]", "a:1[2]"]);
-    assert_eq!(notes(&facts, "b"), ["1 more jobs wait: `max_launches` is 1"]);
+    assert_eq!(notes(&facts, "b"), ["more waiting jobs (1) than `max_launches` = 1 lets through"]);
 }
 
 #[test]
@@ -93,7 +100,7 @@ fn nothing_is_launched_blindly() {
     assert_eq!(notes(&facts, "a"), ["nothing is launched while the queue cannot be read"]);
     // Without a scheduler nothing is asked of it.
     facts.batch = Batch::Known(Vec::new());
-    facts.sites.values_mut().for_each(|site| site.scheduler = Scheduler::None);
+    facts.sites.values_mut().for_each(|site| site.can_be_asked = false);
     assert_eq!(asked(&facts), ["a:1[7]"]);
     facts.sites.clear();
     assert_eq!(asked(&facts), [""; 0]);
@@ -144,7 +151,7 @@ fn a_surplus_launch_is_cancelled_at_the_second_look() {
     facts.now += 14;
     assert_eq!(asked(&facts), [""; 0]);
     facts.now += 1;
-    assert_eq!(asked(&facts), ["-L2"]);
+    assert_eq!(asked(&facts), ["-L2[]"]);
     // Not while a project did not answer, and not once somebody needs it.
     let partial = Facts { jobs_complete: false, ..facts.clone() };
     assert_eq!(asked(&partial), [""; 0]);
@@ -189,13 +196,14 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             let mut facts = facts(&TAGS);
             let b = facts.instances.get_mut(&"b".parse().unwrap()).unwrap();
             (b.max_launches, b.launch_priority) = (max_launches, priority);
-            (facts.max_in_flight, facts.group_size) = (max_in_flight, group_size);
+            (facts.limits.max_in_flight, facts.limits.group_size) = (max_in_flight, group_size);
             for (number, (instance, state, slots, age, for_job)) in (1..).zip(launches) {
                 facts.launches.push(Launch {
                     state,
                     slots,
                     changed: NOW - age,
-                    started: (state == State::Running).then_some(NOW - age),
+                    runs: if state == State::Running { vec![NOW - age] } else { Vec::new() },
+                    lost: if state == State::Lost { vec![for_job] } else { Vec::new() },
                     jobs: vec![for_job],
                     ..launch(TAGS[instance], number)
                 });
@@ -222,7 +230,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
 
 fn slots_asked(plan: &Plan, name: &InstanceName) -> u64 {
     let slots = |action: &Action| match action {
-        Action::Launch { instance, slots, .. } if instance == name => u64::from(*slots),
+        Action::Launch(new) if new.instance == *name => u64::from(new.slots) * u64::from(new.elements),
         _ => 0,
     };
     plan.actions.iter().map(slots).sum()
@@ -236,21 +244,21 @@ proptest! {
         for (name, outlook) in &plan.outlooks {
             let launched = slots_asked(&plan, name);
             if launched > 0 {
-                prop_assert!(outlook.supply.slots() + launched < outlook.waiting + u64::from(facts.group_size));
+                prop_assert!(outlook.supply.slots() + launched < outlook.waiting + u64::from(facts.limits.group_size));
             }
             let limit = facts.instances[name].max_launches.unwrap_or(u32::MAX);
-            prop_assert!(outlook.launching == 0 || outlook.live + outlook.launching <= limit);
-            in_flight += outlook.live + outlook.launching;
+            prop_assert!(outlook.launching == 0 || outlook.live() + outlook.launching <= limit);
+            in_flight += outlook.live() + outlook.launching;
         }
         let launching: u32 = plan.outlooks.values().map(|outlook| outlook.launching).sum();
-        prop_assert!(launching == 0 || in_flight <= facts.max_in_flight);
+        prop_assert!(launching == 0 || in_flight <= facts.limits.max_in_flight);
     }
 
     #[test]
     fn more_waiting_jobs_never_mean_fewer_launches(facts in any_facts(), tag in 0..3usize) {
         let before = slots_asked(&plan(&facts), &TAGS[tag].parse().unwrap());
         let mut more = facts;
-        more.max_in_flight = u32::MAX;
+        more.limits.max_in_flight = u32::MAX;
         more.jobs.push(job(1000, TAGS[tag]));
         prop_assert!(slots_asked(&plan(&more), &TAGS[tag].parse().unwrap()) >= before);
     }
@@ -269,7 +277,7 @@ proptest! {
     #[test]
     fn nothing_is_launched_for_jobs_that_somebody_has(facts in any_facts()) {
         for action in plan(&facts).actions {
-            if let Action::Launch { instance, jobs, .. } = action {
+            if let Action::Launch(NewLaunch { instance, jobs, .. }) = action {
                 for id in jobs {
                     let job = facts.jobs.iter().find(|job| job.id == id).unwrap();
                     prop_assert!(job.is_waiting() && job.tags == [instance.as_str()]);
@@ -284,14 +292,15 @@ proptest! {
         after.launches = settled(&facts);
         let Batch::Known(mut queue) = facts.batch.clone() else { unreachable!("any_facts knows the queue") };
         for (number, action) in (100..).zip(plan(&facts).actions) {
-            if let Action::Launch { instance, slots, jobs } = action {
-                after.launches.push(Launch { slots, jobs, ..launch(instance.as_str(), number) });
-                queue.push(waits(number));
+            if let Action::Launch(NewLaunch { instance, elements, slots, jobs }) = action {
+                after.launches.push(Launch { elements, slots, jobs, ..launch(instance.as_str(), number) });
+                let tasks = if elements > 1 { vec![1..=elements] } else { Vec::new() };
+                queue.push(QueueEntry { tasks, ..waits(number) });
             }
         }
         after.batch = Batch::Known(queue);
         // Other limits may be free again; need and supply are not.
         let actions = plan(&after).actions;
-        prop_assert!(actions.iter().all(|action| !matches!(action, Action::Launch { .. })), "{actions:?}");
+        prop_assert!(actions.iter().all(|action| !matches!(action, Action::Launch(_))), "{actions:?}");
     }
 }

@@ -59,9 +59,9 @@ fn the_queue_says_where_a_launch_stands() {
 
 #[test]
 fn the_start_is_what_the_batch_system_counts() {
-    let running = QueueEntry { elapsed_s: 40, ..entry(1, QueueState::Running, "RUNNING") };
+    let running = QueueEntry { elapsed_s: Some(40), ..entry(1, QueueState::Running, "RUNNING") };
     let facts = Facts { launches: vec![launch("a", 1)], batch: Batch::Known(vec![running]), ..facts(&["a"]) };
-    assert_eq!(settle(&facts)[0].started, Some(NOW - 40));
+    assert_eq!(settle(&facts)[0].runs, [NOW - 40]);
 }
 
 #[test]
@@ -71,12 +71,12 @@ fn a_submission_without_answer_is_found_by_its_id_before_anything_is_repeated() 
     let unknown = Launch { state: State::Unknown, ..submitting(NOW - 5000) };
     check(unknown, found, &[7], (State::Queued, Some("1"), Some("Resources")));
     check(
-        submitting(NOW - 59),
+        submitting(NOW - 359),
         vec![],
         &[7],
         (State::Unknown, None, Some("the answer to the submission was lost")),
     );
-    check(submitting(NOW - 60), vec![], &[7], (State::Lost, None, Some("it never came to the queue")));
+    check(submitting(NOW - 360), vec![], &[7], (State::Lost, None, Some("it never came to the queue")));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn nothing_changes_while_the_queue_is_unknown() {
 fn launches_that_cannot_be_asked_for_age() {
     let mut facts = facts(&["a"]);
     facts.batch = Batch::Unknown;
-    facts.sites.values_mut().for_each(|site| site.scheduler = Scheduler::None);
+    facts.sites.values_mut().for_each(|site| site.can_be_asked = false);
     let launched = |age| Launch { submitted: NOW - age, jobs: vec![7], batch_id: None, ..launch("a", 1) };
     facts.launches = vec![launched(120)];
     assert_eq!(settle(&facts), facts.launches);
@@ -139,4 +139,49 @@ fn launches_that_cannot_be_asked_for_age() {
     assert_eq!(settle(&facts)[0].state, State::Done);
     facts.jobs = vec![job(7, "a")];
     assert_eq!(settle(&facts)[0].state, State::Lost);
+}
+
+/// Lines of the queue for one array: state, tasks.
+fn array(lines: &[(QueueState, std::ops::RangeInclusive<u32>)]) -> Vec<QueueEntry> {
+    let line = |(state, tasks): &(QueueState, std::ops::RangeInclusive<u32>)| QueueEntry {
+        tasks: vec![tasks.clone()],
+        elapsed_s: Some(30),
+        ..entry(1, *state, "Priority")
+    };
+    lines.iter().map(line).collect()
+}
+
+#[test]
+fn the_elements_of_an_array_are_counted_and_those_that_end_in_vain_are_lost() {
+    let made = Launch { elements: 4, jobs: vec![6, 7, 8, 9], ..launch("a", 1) };
+    let mut facts = Facts { launches: vec![made], ..facts(&["a"]) };
+    facts.batch = Batch::Known(array(&[
+        (QueueState::Waiting, 3..=4),
+        (QueueState::Running, 1..=1),
+        (QueueState::Running, 2..=2),
+    ]));
+    facts.jobs = [6, 7, 8, 9].map(|id| job(id, "a")).into();
+    facts.launches = settle(&facts);
+    let launch = &facts.launches[0];
+    assert_eq!((launch.state, launch.waiting_elements(), launch.runs.len()), (State::Queued, 2, 2));
+    assert_eq!(launch.lost, [0; 0]);
+    // One of the running elements is gone; the other one still looks for a job, and two wait: one job is left.
+    facts.batch = Batch::Known(array(&[(QueueState::Waiting, 3..=4), (QueueState::Running, 2..=2)]));
+    facts.launches = settle(&facts);
+    let launch = &facts.launches[0];
+    assert_eq!((launch.state, launch.live_elements(), launch.lost.as_slice()), (State::Queued, 3, &[9][..]));
+    // Nothing more is lost by looking again.
+    assert_eq!(settle(&facts), facts.launches);
+}
+
+#[test]
+fn a_launch_is_not_found_by_another_one_s_longer_id() {
+    let marked =
+        |mark: &str| QueueEntry { mark: mark.to_owned(), ..entry(1, QueueState::Running, "RUNNING") };
+    for mark in ["x/L1", "L1", "gmrL1 by hand", "n|gitlab-meta-runner/m/L1"] {
+        assert!(marked(mark).is_marked("L1"), "{mark}");
+    }
+    for mark in ["L10", "x/L1-2", "0L1", "", "L2"] {
+        assert!(!marked(mark).is_marked("L1"), "{mark}");
+    }
 }

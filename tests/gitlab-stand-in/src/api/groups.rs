@@ -46,6 +46,20 @@ pub(super) async fn group(call: Call) -> Answer {
     }))
 }
 
+/// `include_subgroups` as with GitLab; nothing here is archived or shared.
+pub(super) async fn group_projects(call: Call) -> Answer {
+    let mut state = call.app.lock();
+    let caller = call.reader(&mut state)?;
+    let group = call.group(&state, &caller.user)?;
+    let deep = call.params.boolean("include_subgroups")?.unwrap_or(false);
+    let below = |project: &&Project| {
+        let rest = project.full_path.strip_prefix(&group.full_path).and_then(|rest| rest.strip_prefix('/'));
+        rest.is_some_and(|rest| deep || !rest.contains('/'))
+    };
+    let found = state.projects.values().filter(below);
+    paged(&call, &state, found.map(|project| entities::project(&state, project)).collect())
+}
+
 pub(super) async fn protected_branches(call: Call) -> Answer {
     let mut state = call.app.lock();
     let caller = call.reader(&mut state)?;

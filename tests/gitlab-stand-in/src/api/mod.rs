@@ -35,6 +35,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/projects", get(groups::projects))
         .route("/projects/{id}", get(groups::project))
         .route("/groups/{id}", get(groups::group))
+        .route("/groups/{id}/projects", get(groups::group_projects))
         .route("/projects/{id}/protected_branches", get(groups::protected_branches))
         .route("/projects/{id}/protected_tags", get(groups::protected_tags));
     let routes = routes

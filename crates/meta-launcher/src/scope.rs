@@ -1,0 +1,154 @@
+//! Whose jobs are asked for: the projects of the configuration, and their pending and running jobs.
+
+use std::collections::BTreeMap;
+
+use crate::facts::Job;
+use crate::refs::is_protected;
+use meta_core::config::instances::InstanceConfig;
+use meta_core::config::{Config, Scope};
+use meta_core::launches::{KnownProject, KnownScope, ProtectedRefs};
+use meta_core::matching::{Wish, match_jobs};
+use meta_core::name::InstanceName;
+use meta_gitlab::jobs::{Job as GitLabJob, JobStatus};
+use meta_gitlab::projects::Project;
+use meta_gitlab::{ApiError, Client, ErrorKind};
+
+use crate::failure::LauncherError;
+use crate::troubles::Troubles;
+
+/// Seconds for which a list of projects is good: a new project waits that long for its first launch.
+const LISTED_FOR_S: u64 = 600;
+
+/// Jobs of one project beyond which no more pages are read, so that memory stays bounded.
+const MOST_JOBS: usize = 20_000;
+
+/// The jobs that were told, and whether those are all.
+#[derive(Debug, Default)]
+pub(crate) struct OpenJobs {
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) complete: bool,
+}
+
+/// Asks for the jobs of every project. `needed` waiting jobs of ours in one project are enough for a tick.
+///
+/// # Errors
+/// No project answered. If some did, their jobs are a result, and the trouble of the others is told.
+pub(crate) fn open_jobs(
+    config: &Config,
+    gitlab: &Client,
+    known: &mut Option<KnownScope>,
+    needed: usize,
+    now: u64,
+    troubles: &mut Troubles,
+) -> Result<OpenJobs, LauncherError> {
+    refresh(config, gitlab, known, now, troubles).map_err(LauncherError::GitLab)?;
+    let projects = known.as_ref().map_or(&[][..], |known| &known.projects);
+    let mut open = OpenJobs { jobs: Vec::new(), complete: true };
+    let (mut answered, mut failure, mut gone) = (0, None, false);
+    for project in projects {
+        let enough = |jobs: &[GitLabJob]| jobs.len() >= MOST_JOBS || ours(&config.instances, jobs) >= needed;
+        match gitlab.open_jobs(project.id, enough) {
+            Ok(list) => {
+                answered += 1;
+                open.complete &= !list.more;
+                open.jobs.extend(list.jobs.into_iter().map(|job| plain(job, project)));
+                troubles.over(&project.path);
+            }
+            Err(error) => {
+                open.complete = false;
+                gone |= error.is_not_found();
+                let is_general = concerns_all(&error);
+                if answered > 0 || !is_general {
+                    troubles.failure(&project.path, &error);
+                }
+                failure = Some(error);
+                if is_general {
+                    break;
+                }
+            }
+        }
+    }
+    if gone && let Some(known) = known {
+        // Moved, renamed or deleted: the next tick lists them anew.
+        known.listed = 0;
+    }
+    match failure {
+        Some(error) if answered == 0 => Err(LauncherError::GitLab(error)),
+        _ => Ok(open),
+    }
+}
+
+/// Whether asking for another project would meet the same.
+fn concerns_all(error: &ApiError) -> bool {
+    !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden)
+}
+
+/// Waiting jobs among these that an instance may take.
+fn ours(instances: &BTreeMap<InstanceName, InstanceConfig>, jobs: &[GitLabJob]) -> usize {
+    let waiting = jobs.iter().filter(|job| job.status == JobStatus::Pending && job.runner_id.is_none());
+    let wishes: Vec<Wish> =
+        waiting.map(|job| Wish { job: job.id, tags: job.tags.clone(), protected: true }).collect();
+    match_jobs(instances, &wishes).by_instance.values().map(Vec::len).sum()
+}
+
+fn plain(job: GitLabJob, project: &KnownProject) -> Job {
+    let protected =
+        project.protected.as_ref().is_some_and(|refs| is_protected(refs, &job.git_ref, job.is_tag));
+    Job {
+        id: job.id,
+        project: project.id,
+        tags: job.tags,
+        protected,
+        runner: job.runner_id,
+        pending: job.status == JobStatus::Pending,
+        queued_s: job.queued_s.unwrap_or(0),
+    }
+}
+
+/// Lists the projects anew if the list is old or of another configuration. An old list is better than none.
+fn refresh(
+    config: &Config,
+    gitlab: &Client,
+    known: &mut Option<KnownScope>,
+    now: u64,
+    troubles: &mut Troubles,
+) -> Result<(), ApiError> {
+    let wants_refs = config.instances.values().any(|instance| instance.protected);
+    let of = format!("{} {:?}{}", config.url, config.scope, if wants_refs { " with refs" } else { "" });
+    if let Some(known) = known.as_ref()
+        && known.of == of
+        && now.saturating_sub(known.listed) < LISTED_FOR_S
+    {
+        return Ok(());
+    }
+    match list(config, gitlab, wants_refs) {
+        Ok(projects) => {
+            *known = Some(KnownScope { of, listed: now, projects });
+            troubles.over("projects");
+            Ok(())
+        }
+        Err(error) if known.as_ref().is_some_and(|known| known.of == of) && !concerns_all(&error) => {
+            troubles.failure("projects", &error);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn list(config: &Config, gitlab: &Client, wants_refs: bool) -> Result<Vec<KnownProject>, ApiError> {
+    let mut projects: Vec<Project> = match &config.scope {
+        Scope::Projects(paths) => paths.iter().map(|path| gitlab.project(path)).collect::<Result<_, _>>()?,
+        Scope::Group(path) => gitlab.group(path).and_then(|group| gitlab.group_projects(group.id))?,
+    };
+    projects.sort_by_key(|project| project.id);
+    let known = |project: Project| -> Result<KnownProject, ApiError> {
+        let protected = if wants_refs {
+            let refs = gitlab.protected_refs(project.id)?;
+            Some(ProtectedRefs { branches: refs.branches, tags: refs.tags })
+        } else {
+            None
+        };
+        Ok(KnownProject { id: project.id, path: project.path, protected })
+    };
+    projects.into_iter().map(known).collect()
+}

@@ -1,0 +1,118 @@
+//! Launches that wait in vain, because their jobs were cancelled or taken by somebody else.
+
+use meta_core::launches::{Launch, State};
+use meta_core::name::InstanceName;
+
+use crate::facts::{Batch, Facts, QueueState};
+use crate::outlook::Outlook;
+
+/// Ids that one command cancels: a command line has its limits, and a controller its patience.
+const CHUNK: usize = 100;
+
+/// A launch, or some tasks of an array, to be taken out of the queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancellation {
+    /// The launch's id in the ledger.
+    pub id: String,
+    /// Its id in the batch system.
+    pub batch_id: String,
+    /// The tasks; empty for the whole of it.
+    pub tasks: Vec<u32>,
+}
+
+impl Cancellation {
+    /// Parts them so that no part has more ids than one command should carry.
+    pub(crate) fn in_chunks(cancelled: Vec<Self>) -> Vec<Vec<Self>> {
+        let mut chunks: Vec<Vec<Self>> = Vec::new();
+        let mut free = 0;
+        for cancellation in cancelled.into_iter().flat_map(Self::split) {
+            let ids = cancellation.tasks.len().max(1);
+            match chunks.last_mut() {
+                Some(chunk) if ids <= free => chunk.push(cancellation),
+                _ => {
+                    chunks.push(vec![cancellation]);
+                    free = CHUNK;
+                }
+            }
+            free -= ids;
+        }
+        chunks
+    }
+
+    fn split(self) -> Vec<Self> {
+        if self.tasks.is_empty() {
+            return vec![self];
+        }
+        self.tasks.chunks(CHUNK).map(|tasks| Self { tasks: tasks.to_vec(), ..self.clone() }).collect()
+    }
+}
+
+/// Cancels queued elements that no waiting job needs, newest first, once they were seen to be surplus in two ticks.
+pub(crate) fn surplus(
+    name: &InstanceName,
+    launches: &mut [Launch],
+    outlook: &Outlook,
+    facts: &Facts,
+) -> Vec<Cancellation> {
+    if !facts.jobs_complete || facts.batch == Batch::Unknown {
+        return Vec::new();
+    }
+    let mut spare = outlook.supply.slots().saturating_sub(outlook.waiting);
+    let mut cancelled = Vec::new();
+    for launch in launches.iter_mut().rev().filter(|l| l.instance == *name && l.state == State::Queued) {
+        let Some(batch_id) = launch.batch_id.clone() else { continue };
+        let slots = u64::from(launch.slots.max(1));
+        let elements = launch.waiting_elements().min(u32::try_from(spare / slots).unwrap_or(u32::MAX));
+        if elements == 0 {
+            launch.surplus_since = None;
+            continue;
+        }
+        spare -= u64::from(elements) * slots;
+        let since = *launch.surplus_since.get_or_insert(facts.now);
+        // Two ticks may follow each other closely (cron beside a hand); half an interval is a second look.
+        if facts.now.saturating_sub(since) * 2 < facts.limits.interval_s || since >= facts.now {
+            continue;
+        }
+        let id = launch.id.clone();
+        if elements == launch.live_elements() {
+            cancelled.push(Cancellation { id, batch_id, tasks: Vec::new() });
+        } else if let Some(tasks) = latest_tasks(facts, &batch_id, elements) {
+            cancelled.push(Cancellation { id, batch_id, tasks });
+        }
+    }
+    cancelled
+}
+
+/// The last tasks of an array that wait; `None` if the list does not tell them apart.
+fn latest_tasks(facts: &Facts, batch_id: &str, elements: u32) -> Option<Vec<u32>> {
+    let Batch::Known(entries) = &facts.batch else { return None };
+    let waiting = entries.iter().filter(|e| e.batch_id == batch_id && e.state == QueueState::Waiting);
+    let mut tasks: Vec<u32> = waiting.flat_map(|entry| entry.tasks.iter().cloned().flatten()).collect();
+    tasks.sort_unstable();
+    let first = tasks.len().checked_sub(elements as usize)?;
+    Some(tasks.split_off(first))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_carries_more_ids_than_a_chunk() {
+        let cancelled = |id: &str, tasks: std::ops::Range<u32>| Cancellation {
+            id: id.to_owned(),
+            batch_id: id.to_owned(),
+            tasks: tasks.collect(),
+        };
+        let sizes: Vec<Vec<usize>> = Cancellation::in_chunks(vec![
+            cancelled("1", 0..150),
+            cancelled("2", 0..0),
+            cancelled("3", 0..99),
+        ])
+        .iter()
+        .map(|chunk| chunk.iter().map(|c| c.tasks.len().max(1)).collect())
+        .collect();
+        assert_eq!(sizes, [vec![100], vec![50, 1], vec![99]]);
+        assert_eq!(Cancellation::in_chunks(Vec::new()), Vec::<Vec<Cancellation>>::new());
+    }
+}

@@ -1,0 +1,277 @@
+//! The life of launches: made, counted, lost, cancelled.
+
+use serde_json::json;
+
+use crate::sandbox::{Run, Sandbox, silent};
+
+const BIG: &str = "[runners.big]\ntags = [\"big\"]\n";
+
+/// Ticks until nothing was asked for twice: enough for a second look.
+fn tick_twice(sandbox: &Sandbox) {
+    assert_eq!(sandbox.once(), silent());
+    sandbox.age(60);
+    assert_eq!(sandbox.once(), silent());
+}
+
+#[test]
+fn a_tick_without_jobs_leaves_no_trace() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!((sandbox.calls("sbatch").len(), sandbox.calls("squeue").len()), (0, 2));
+}
+
+#[test]
+fn a_burst_is_a_few_arrays_and_its_jobs_are_counted() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(BIG, "max_in_flight = 250\nmax_array = 100");
+    for _ in 0..300 {
+        sandbox.job("big");
+    }
+    assert_eq!(sandbox.once(), silent());
+    let arrays: Vec<String> =
+        sandbox.calls("sbatch").iter().map(|call| call.split(' ').nth(2).unwrap().to_owned()).collect();
+    assert_eq!(arrays, ["--array=1-100", "--array=1-100", "--array=1-50"]);
+    // What waits in the queue counts, by its elements.
+    tick_twice(&sandbox);
+    assert_eq!(sandbox.calls("sbatch").len(), 3);
+    // Four pages of jobs of the project: two are enough for the limit.
+    let requests = sandbox.gitlab.requests();
+    let pages = requests.iter().filter(|request| request["route"] == "/api/v4/projects/{id}/jobs").count();
+    assert_eq!(pages, 9, "three ticks");
+}
+
+#[test]
+fn an_array_of_the_admin_s_is_not_put_into_another_one() {
+    let sandbox = Sandbox::new();
+    let head = format!(
+        "url = \"{}\"\nproject = \"group/project\"\nmanagement_token = \"{}\"",
+        sandbox.gitlab.url(),
+        sandbox.token
+    );
+    let launch = "executable = \"sbatch\"\nstdin = \"#!/bin/sh\\n#SBATCH --array=1-2\\n\"";
+    sandbox.configure_with(&head, BIG, launch);
+    sandbox.job("big");
+    sandbox.job("big");
+    assert_eq!(sandbox.once(), silent());
+    assert!(sandbox.calls("sbatch").iter().all(|call| !call.contains("--array")));
+}
+
+#[test]
+fn the_mark_is_left_out_where_the_admin_leads_the_id_to_the_job() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(BIG, "args = [\"--comment=x-$LAUNCH_ID\"]");
+    sandbox.job("big");
+    assert_eq!(sandbox.once(), silent());
+    let id = sandbox.launches()[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(sandbox.calls("sbatch"), [format!("--parsable --comment=x-{id}")]);
+}
+
+#[test]
+fn a_cancelled_job_takes_its_launch_along_at_the_second_look() {
+    let sandbox = Sandbox::new();
+    let job = sandbox.job("big");
+    assert_eq!(sandbox.once(), silent());
+    let queued = sandbox.queued();
+    sandbox.act_on_job(job, "cancel");
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.queued(), queued);
+    sandbox.age(60);
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!((sandbox.calls("scancel"), sandbox.queued()), (queued, Vec::new()));
+    assert_eq!(sandbox.states(), ["cancelled: no job waited for it any more"]);
+}
+
+#[test]
+fn tasks_of_an_array_are_cancelled_one_by_one_and_running_ones_are_left() {
+    let sandbox = Sandbox::new();
+    let jobs: Vec<i64> = (0..4).map(|_| sandbox.job("big")).collect();
+    assert_eq!(sandbox.once(), silent());
+    let id = sandbox.queued().remove(0);
+    sandbox.set_queue(&id, &["1|RUNNING|None", "2-4|PENDING|Priority"]);
+    for job in &jobs[2..] {
+        sandbox.act_on_job(*job, "cancel");
+    }
+    tick_twice(&sandbox);
+    assert_eq!(sandbox.calls("scancel"), [format!("{id}_3 {id}_4")]);
+    let launch = &sandbox.launches()[0];
+    assert_eq!((&launch["state"], &launch["waiting"]), (&json!("queued"), &json!(1)));
+}
+
+#[test]
+fn a_lost_launch_is_made_again_after_a_while_and_given_up_in_the_end() {
+    let sandbox = Sandbox::new();
+    let job = sandbox.job("big");
+    for round in 1..=5 {
+        assert_eq!(sandbox.once(), silent());
+        let id = sandbox.queued().remove(0);
+        sandbox.set_queue(&id, &["N/A|NODE_FAIL|None"]);
+        assert_eq!(sandbox.once(), silent());
+        assert_eq!(sandbox.states().len(), round);
+        assert_eq!(sandbox.states()[round - 1], "lost: it ended as NODE_FAIL");
+        sandbox.remove(&format!("queue/{id}"));
+        // Nothing before the wait is over.
+        assert_eq!(sandbox.once(), silent());
+        assert_eq!(sandbox.queued(), [""; 0]);
+        sandbox.age(1800);
+    }
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.calls("sbatch").len(), 5);
+    let status = sandbox.run(&["status"]).stdout;
+    let expected =
+        format!("big: job {job} is given up after 5 lost launches: retry it in GitLab once they work");
+    assert!(status.contains(&expected), "{status}");
+}
+
+#[test]
+fn the_accounting_tells_how_a_launch_ended() {
+    let sandbox = Sandbox::new();
+    sandbox.job("big");
+    assert_eq!(sandbox.once(), silent());
+    let id = sandbox.queued().remove(0);
+    sandbox.remove(&format!("queue/{id}"));
+    sandbox.write("accounting", &format!("{id}|TIMEOUT\n"));
+    sandbox.age(60);
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.states(), ["lost: it ended as TIMEOUT"]);
+}
+
+#[test]
+fn a_batch_system_that_is_away_is_unknown_and_not_empty() {
+    let sandbox = Sandbox::new();
+    sandbox.job("big");
+    assert_eq!(sandbox.once(), silent());
+    sandbox.job("big");
+    sandbox.fault("squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1");
+    for _ in 0..60 {
+        let run = sandbox.once();
+        assert_eq!((run.code, run.stderr.lines().count()), (Some(5), 2), "{run:?}");
+        sandbox.age(60);
+    }
+    assert_eq!((sandbox.calls("sbatch").len(), sandbox.states()), (1, vec!["queued".to_owned()]));
+    sandbox.remove("faults/squeue");
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.queued().len(), 2);
+}
+
+#[test]
+fn a_gitlab_that_is_away_changes_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox.job("big");
+    assert_eq!(sandbox.once(), silent());
+    let before = sandbox.ledger();
+    sandbox.gitlab.add_fault(json!({"route": "* *", "times": 1000, "answer": {"status": {"status": 500}}}));
+    for _ in 0..3 {
+        let run = sandbox.once();
+        assert_eq!(run.code, Some(4), "{run:?}");
+    }
+    assert_eq!((sandbox.ledger(), sandbox.queued().len()), (before, 1));
+}
+
+#[test]
+fn one_project_that_is_gone_does_not_stop_the_others() {
+    let sandbox = Sandbox::new();
+    sandbox.gitlab.add_project("group/second");
+    let token = sandbox.gitlab.root_token().to_owned();
+    let head = format!(
+        "url = \"{}\"\nprojects = [\"group/project\", \"group/second\"]\nmanagement_token = \"{token}\"",
+        sandbox.gitlab.url()
+    );
+    sandbox.configure_with(&head, BIG, "executable = \"sbatch\"");
+    assert_eq!(sandbox.once(), silent());
+    sandbox.job("big");
+    let second = json!({"route": "GET /api/v4/projects/{id}/jobs", "times": 1, "answer": {"status": {"status": 404, "body": {"message": "404 Project Not Found"}}}});
+    sandbox.gitlab.add_fault(second);
+    let run = sandbox.once();
+    assert_eq!(run.code, Some(5), "{run:?}");
+    assert!(run.stderr.contains("404"), "{run:?}");
+    // Either of them; the next tick sees both.
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.queued().len(), 1);
+}
+
+#[test]
+fn a_group_has_the_jobs_of_its_sub_groups_and_is_listed_now_and_then() {
+    let sandbox = Sandbox::new();
+    sandbox.gitlab.add_project("group/sub/deep");
+    let head = format!(
+        "url = \"{}\"\ngroup = \"group\"\nmanagement_token = \"{}\"",
+        sandbox.gitlab.url(),
+        sandbox.gitlab.root_token()
+    );
+    sandbox.configure_with(&head, BIG, "executable = \"sbatch\"");
+    sandbox.gitlab.enqueue("group/sub/deep", json!({ "tags": ["big"], "script": "true" }));
+    for _ in 0..3 {
+        assert_eq!(sandbox.once(), silent());
+    }
+    assert_eq!(sandbox.queued().len(), 1);
+    let lists = || {
+        let requests = sandbox.gitlab.requests();
+        requests.iter().filter(|request| request["route"] == "/api/v4/groups/{id}/projects").count()
+    };
+    assert_eq!(lists(), 1);
+    sandbox.age(600);
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(lists(), 2);
+}
+
+#[test]
+fn a_protected_instance_takes_protected_refs_only() {
+    let sandbox = Sandbox::new();
+    let before = sandbox.gitlab.requests().len();
+    assert_eq!(sandbox.once(), silent());
+    let asks_for_refs = |skip: usize| {
+        sandbox.gitlab.requests()[skip..].iter().any(|r| r["path"].as_str().unwrap().contains("protected"))
+    };
+    assert!(!asks_for_refs(before));
+    sandbox.instance("safe", json!({ "protected": true }));
+    sandbox.configure("[runners.safe]\ntags = [\"safe\"]\nprotected = true\n", "");
+    let job = json!({ "tags": ["safe"], "script": "true" });
+    sandbox.gitlab.enqueue_with(json!({ "project": "group/project", "ref": "feature", "job": job.clone() }));
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.queued(), [""; 0]);
+    sandbox.gitlab.enqueue_with(json!({ "project": "group/project", "ref": "main", "job": job }));
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.queued().len(), 1);
+    assert!(asks_for_refs(before));
+}
+
+#[test]
+fn without_a_scheduler_launches_age_out() {
+    let sandbox = Sandbox::new();
+    let launch =
+        "executable = \"sh\"\nargs = [\"-c\", \"echo started >>$HOME/started.calls\"]\nstart_grace = 100";
+    let head = format!(
+        "url = \"{}\"\nproject = \"group/project\"\nmanagement_token = \"{}\"",
+        sandbox.gitlab.url(),
+        sandbox.token
+    );
+    sandbox.configure_with(&head, BIG, launch);
+    sandbox.job("big");
+    assert_eq!(sandbox.once(), silent());
+    sandbox.age(99);
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.calls("started").len(), 1);
+    sandbox.age(1);
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.states(), ["lost: it had time enough to take a job"]);
+    sandbox.age(30);
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!((sandbox.calls("started").len(), sandbox.calls("squeue").len()), (2, 0));
+}
+
+#[test]
+fn batch_jobs_do_not_see_our_token() {
+    let sandbox = Sandbox::new();
+    let head = format!("url = \"{}\"\nproject = \"group/project\"", sandbox.gitlab.url());
+    sandbox.configure_with(&head, BIG, "executable = \"sbatch\"");
+    sandbox.fault("before", "env >\"$home/seen\"");
+    sandbox.job("big");
+    let mut command = sandbox.command(&["once", "-vvv"]);
+    command.env("META_RUNNER_MANAGEMENT_TOKEN", &sandbox.token);
+    let run: Run = sandbox.finish(command);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(!run.stderr.contains(&sandbox.token) && run.stderr.contains("GET URL"), "{run:?}");
+    let seen = std::fs::read_to_string(sandbox.path("seen")).unwrap();
+    assert!(seen.contains("HOME=") && !seen.contains(&sandbox.token), "{seen}");
+}

@@ -1,0 +1,220 @@
+//! What people and other programs are shown: status, plan, figures.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use crate::sandbox::{Run, Sandbox, silent};
+
+/// An array of which one element runs, a refused instance, a job that nobody takes.
+fn busy() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.instance("small", json!({}));
+    let small = "[runners.small]\ntags = [\"small\"]\n[runners.small.config_variables]\nFAIL = \"yes\"\n";
+    let instances = format!(
+        "[runners.big]\ntags = [\"big\"]\nmax_launches = 3\n[runners.big.config_variables]\nFAIL = \"no\"\n{small}"
+    );
+    sandbox.configure(&instances, "args = [\"--comment=$FAIL-$LAUNCH_ID\"]");
+    sandbox.fault(
+        "before",
+        "case $* in *yes-*) echo 'sbatch: error: Invalid qos specification' >&2; exit 1 ;; esac",
+    );
+    for tag in ["big", "big", "big", "big", "small", "huge"] {
+        sandbox.job(tag);
+    }
+    assert_eq!(sandbox.once().code, Some(5));
+    let id = sandbox.queued().remove(0);
+    sandbox.set_queue(&id, &["1|RUNNING|None", "2-3|PENDING|Resources"]);
+    sandbox
+}
+
+/// With batch ids and ages made equal.
+fn shown(sandbox: &Sandbox, args: &[&str]) -> String {
+    let run = sandbox.run(args);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{run:?}");
+    let id = sandbox.queued().remove(0);
+    run.stdout.replace(&id, "4711").replace("              ID", "ID")
+}
+
+#[test]
+fn status_is_a_table() {
+    let sandbox = busy();
+    let calls = sandbox.calls("sbatch");
+    let before = sandbox.ledger();
+    let text = shown(&sandbox, &["status"]);
+    // Columns move with the length of the ids.
+    let text: Vec<String> = text
+        .lines()
+        .map(|line| {
+            line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim).collect::<Vec<_>>().join(" | ")
+        })
+        .collect();
+    expect![[r#"
+        instance | pending | queued | starting | running | failed | last error
+        big | 4 | 2 | 1 | 0 | 0 | -
+        small | 1 | 0 | 0 | 0 | 1 | sbatch: error: Invalid qos specification
+
+        big: 1 more jobs wait: `max_launches` is 3
+        small: the submission was refused for good, nothing is tried before the configuration changes: sbatch: error: Invalid qos specification
+        job 20: no instance has `huge`
+
+        launch | instance | batch id | state | elements | age | reason
+        ID | big | 4711 | queued | 3 (2 wait, 1 run) | 0 s | Resources
+        ID | small | - | failed | 1 | 0 s | sbatch: error: Invalid qos specification
+    "#]].assert_eq(&(text.join("\n").replace("| 1 s |", "| 0 s |").replace("| 2 s |", "| 0 s |") + "\n"));
+    assert_eq!((sandbox.calls("sbatch"), sandbox.ledger()), (calls, before), "nothing is changed");
+}
+
+#[test]
+fn status_is_json_too() {
+    let sandbox = busy();
+    let mut status: Value = serde_json::from_str(&shown(&sandbox, &["status", "--json"])).unwrap();
+    assert!(status["at"].as_u64().unwrap() > 1_700_000_000);
+    status["at"] = json!(0);
+    for instance in status["instances"].as_array_mut().unwrap() {
+        instance["oldest_pending_s"] = json!(0);
+    }
+    for launch in status["launches"].as_array_mut().unwrap() {
+        launch["age_s"] = json!(0);
+    }
+    expect![[r#"
+        {
+          "at": 0,
+          "batch_known": true,
+          "gitlab_known": true,
+          "instances": [
+            {
+              "failed": 0,
+              "last_error": null,
+              "name": "big",
+              "notes": [
+                "1 more jobs wait: `max_launches` is 3"
+              ],
+              "oldest_pending_s": 0,
+              "pending": 4,
+              "queued": 2,
+              "running": 0,
+              "starting": 1
+            },
+            {
+              "failed": 1,
+              "last_error": "sbatch: error: Invalid qos specification",
+              "name": "small",
+              "notes": [
+                "the submission was refused for good, nothing is tried before the configuration changes: sbatch: error: Invalid qos specification"
+              ],
+              "oldest_pending_s": 0,
+              "pending": 1,
+              "queued": 0,
+              "running": 0,
+              "starting": 0
+            }
+          ],
+          "launches": [
+            {
+              "age_s": 0,
+              "batch_id": "4711",
+              "elements": 3,
+              "id": "ID",
+              "instance": "big",
+              "jobs": [
+                10,
+                12,
+                14
+              ],
+              "reason": "Resources",
+              "running": 1,
+              "state": "queued",
+              "waiting": 2
+            },
+            {
+              "age_s": 0,
+              "batch_id": null,
+              "elements": 1,
+              "id": "ID",
+              "instance": "small",
+              "jobs": [
+                18
+              ],
+              "reason": "sbatch: error: Invalid qos specification",
+              "running": 0,
+              "state": "failed",
+              "waiting": 0
+            }
+          ],
+          "name": "meta",
+          "unmatched": [
+            {
+              "job": 20,
+              "reason": "no instance has `huge`"
+            }
+          ],
+          "version": 1
+        }
+    "#]].assert_eq(&format!("{status:#}\n"));
+}
+
+#[test]
+fn the_plan_says_what_and_why() {
+    let sandbox = busy();
+    expect![[r#"
+        note that launch ID of big is queued (Resources)
+        big: 4 jobs wait, 2 launches in the queue and 1 that start will take 3; 0 are launched
+        big: 1 more jobs wait: `max_launches` is 3
+        small: 1 jobs wait, 0 launches in the queue and 0 that start will take 0; 0 are launched
+        small: the submission was refused for good, nothing is tried before the configuration changes: sbatch: error: Invalid qos specification
+        job 20: no instance has `huge`
+    "#]].assert_eq(&shown(&sandbox, &["plan"]));
+    let calls = (sandbox.calls("sbatch"), sandbox.calls("scancel"));
+    shown(&sandbox, &["plan"]);
+    assert_eq!((sandbox.calls("sbatch"), sandbox.calls("scancel")), calls);
+}
+
+#[test]
+fn a_gitlab_that_is_away_does_not_hide_the_launches() {
+    let sandbox = busy();
+    sandbox.gitlab.add_fault(json!({"route": "* *", "times": 1000, "answer": {"status": {"status": 500}}}));
+    let run: Run = sandbox.run(&["status"]);
+    assert_eq!(run.code, Some(5), "{run:?}");
+    assert!(run.stdout.contains("queued") && run.stderr.starts_with("error: `GET URL"), "{run:?}");
+}
+
+#[test]
+fn figures_for_prometheus_are_replaced_at_each_tick() {
+    let sandbox = busy();
+    let text = fs::read_to_string(sandbox.path("config.toml")).unwrap();
+    sandbox.write("config.toml", &format!("{text}\n[poll]\nmetrics_file = \"~/figures.prom\"\n"));
+    assert_eq!(sandbox.once(), silent());
+    let path = sandbox.path("figures.prom");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    let text = fs::read_to_string(path).unwrap();
+    let values: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.contains("timestamp") && !line.contains("oldest"))
+        .collect();
+    expect![[r#"
+        gitlab_meta_runner_pending_jobs{meta_runner="meta",instance="big"} 4
+        gitlab_meta_runner_pending_jobs{meta_runner="meta",instance="small"} 1
+        gitlab_meta_runner_running_jobs{meta_runner="meta",instance="big"} 0
+        gitlab_meta_runner_running_jobs{meta_runner="meta",instance="small"} 0
+        gitlab_meta_runner_launches_queued{meta_runner="meta",instance="big"} 2
+        gitlab_meta_runner_launches_queued{meta_runner="meta",instance="small"} 0
+        gitlab_meta_runner_launches_starting{meta_runner="meta",instance="big"} 1
+        gitlab_meta_runner_launches_starting{meta_runner="meta",instance="small"} 0
+        gitlab_meta_runner_launches_running{meta_runner="meta",instance="big"} 1
+        gitlab_meta_runner_launches_running{meta_runner="meta",instance="small"} 0
+        gitlab_meta_runner_launches_ended{meta_runner="meta",instance="small",state="failed"} 1
+        gitlab_meta_runner_unmatched_jobs{meta_runner="meta"} 1
+        gitlab_meta_runner_gitlab_requests{meta_runner="meta"} 1
+        gitlab_meta_runner_batch_known{meta_runner="meta"} 1
+    "#]]
+    .assert_eq(&(values.join("\n") + "\n"));
+    for line in text.lines() {
+        let known = line.starts_with("# HELP ")
+            || line.starts_with("# TYPE ")
+            || line.ends_with(|c: char| c.is_ascii_digit());
+        assert!(known, "{line}");
+    }
+}
