@@ -298,9 +298,9 @@ fn an_instance_that_is_not_registered() {
         &sandbox.once(),
         5,
         &expect![[r#"
-        error: 1 jobs wait for instance `big`, which is not registered
-        hint: run `gitlab-meta-runner configure`
-    "#]],
+            error: instance `big` has waiting jobs (1) and is not registered
+            hint: run `gitlab-meta-runner configure`
+        "#]],
     );
 }
 

@@ -164,6 +164,7 @@ fn a_gitlab_that_is_away_changes_nothing() {
     for _ in 0..3 {
         let run = sandbox.once();
         assert_eq!(run.code, Some(4), "{run:?}");
+        assert!(run.stderr.contains("answered 500"), "{run:?}");
     }
     assert_eq!((sandbox.ledger(), sandbox.queued().len()), (before, 1));
 }

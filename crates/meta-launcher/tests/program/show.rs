@@ -56,7 +56,7 @@ fn status_is_a_table() {
         big | 4 | 2 | 1 | 0 | 0 | -
         small | 1 | 0 | 0 | 0 | 1 | sbatch: error: Invalid qos specification
 
-        big: 1 more jobs wait: `max_launches` is 3
+        big: more waiting jobs (1) than `max_launches` = 3 lets through
         small: the submission was refused for good, nothing is tried before the configuration changes: sbatch: error: Invalid qos specification
         job 20: no instance has `huge`
 
@@ -90,7 +90,7 @@ fn status_is_json_too() {
               "last_error": null,
               "name": "big",
               "notes": [
-                "1 more jobs wait: `max_launches` is 3"
+                "more waiting jobs (1) than `max_launches` = 3 lets through"
               ],
               "oldest_pending_s": 0,
               "pending": 4,
@@ -161,9 +161,9 @@ fn the_plan_says_what_and_why() {
     let sandbox = busy();
     expect![[r#"
         note that launch ID of big is queued (Resources)
-        big: 4 jobs wait, 2 launches in the queue and 1 that start will take 3; 0 are launched
-        big: 1 more jobs wait: `max_launches` is 3
-        small: 1 jobs wait, 0 launches in the queue and 0 that start will take 0; 0 are launched
+        big: pending 4, queued 2, starting 1, to launch 0
+        big: more waiting jobs (1) than `max_launches` = 3 lets through
+        small: pending 1, queued 0, starting 0, to launch 0
         small: the submission was refused for good, nothing is tried before the configuration changes: sbatch: error: Invalid qos specification
         job 20: no instance has `huge`
     "#]].assert_eq(&shown(&sandbox, &["plan"]));
