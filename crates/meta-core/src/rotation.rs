@@ -55,7 +55,7 @@ pub fn starting(ledger: &Ledger, now: u64) -> BTreeSet<InstanceName> {
     ledger
         .launches
         .iter()
-        .filter(|launch| may_start(launch.state, launch.started.unwrap_or(launch.changed)))
+        .filter(|launch| may_start(launch.state, launch.runs.last().copied().unwrap_or(launch.changed)))
         .map(|launch| launch.instance.clone())
         .collect()
 }
