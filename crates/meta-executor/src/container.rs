@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use meta_core::executor_settings::ExecutorSettings;
+
 use crate::context::Context;
 use crate::entry::{self, DEFAULT_PATH};
 use crate::job::Job;
@@ -64,7 +66,7 @@ fn mount_points(context: &Context, state: &JobState) -> Vec<std::path::PathBuf> 
 }
 
 /// Apptainer's own environment. Every `APPTAINER_*` variable is a flag to it, so nothing of the job may be here.
-fn apptainer_environment(context: &Context) -> Vec<(String, String)> {
+pub(crate) fn apptainer_environment(context: &Context) -> Vec<(String, String)> {
     let own = context.paths.job.join("apptainer").display().to_string();
     vec![
         (
@@ -86,12 +88,7 @@ fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<
         .chain(["--no-mount", "home,cwd,hostfs,bind-paths,tmp,dev,devpts", "--drop-caps", DROPPED])
         .map(str::to_owned)
         .collect();
-    if settings.gpu_nvidia {
-        args.push("--nv".to_owned());
-    }
-    if settings.gpu_amd {
-        args.push("--rocm".to_owned());
-    }
+    args.extend(gpu_flags(settings));
     let ImageUser { uid, gid, .. } = state.image.user;
     if (uid, gid) != (0, 0) {
         // Where only root is mapped, Apptainer shows root under the wanted ids in a user namespace of its own.
@@ -110,8 +107,19 @@ fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<
     args.push(root.merged().display().to_string());
     args.extend(["sh", "-c", &format!(". /proc/self/fd/{ENTRY_FD}"), "sh"].map(str::to_owned));
     args.extend(state.image.entrypoint.iter().cloned());
-    args.extend(["sh", "-c", FIND_SHELL].map(str::to_owned));
+    args.extend(find_shell_words());
     args
+}
+
+/// Apptainer's flags for the GPUs that the settings hand in.
+pub(crate) fn gpu_flags(settings: &ExecutorSettings) -> impl Iterator<Item = String> {
+    let flags = [(settings.gpu_nvidia, "--nv"), (settings.gpu_amd, "--rocm")];
+    flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag.to_owned())
+}
+
+/// What docker gives to the entrypoint: a shell that finds the job's shell.
+pub(crate) fn find_shell_words() -> [String; 3] {
+    ["sh", "-c", FIND_SHELL].map(str::to_owned)
 }
 
 fn binds(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<Bind> {
@@ -128,16 +136,21 @@ fn binds(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<Bind> {
         bind(&context.paths.job.join("hosts"), Path::new("/etc/hosts")),
         bind(&context.paths.job.join("hostname"), Path::new("/etc/hostname")),
     ];
-    binds.extend(context.settings.mount.iter().map(|mount| Bind {
-        source: mount.source.clone(),
-        target: mount.target.clone(),
-        read_only: mount.read_only,
-    }));
+    binds.extend(configured_binds(&context.settings));
     binds
 }
 
+/// The `mount` list of the configuration.
+pub(crate) fn configured_binds(settings: &ExecutorSettings) -> impl Iterator<Item = Bind> {
+    settings.mount.iter().map(|mount| Bind {
+        source: mount.source.clone(),
+        target: mount.target.clone(),
+        read_only: mount.read_only,
+    })
+}
+
 /// `--mount` takes one CSV record: a field with a comma or a quote is quoted as a whole.
-fn mount_argument(bind: &Bind) -> String {
+pub(crate) fn mount_argument(bind: &Bind) -> String {
     let field = |name: &str, path: &Path| {
         let field = format!("{name}={}", path.display());
         if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }

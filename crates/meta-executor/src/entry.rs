@@ -72,8 +72,8 @@ fn job_variables(node: &BTreeMap<String, String>, job: &Job) -> BTreeMap<String,
     .collect()
 }
 
-/// Sets the environment, reports, and becomes the words that follow.
-fn script(environment: &BTreeMap<String, String>) -> String {
+/// Sets the environment, reports, and becomes the words that follow in the first shell's arguments.
+pub(crate) fn script(environment: &BTreeMap<String, String>) -> String {
     let mut script = format!("unset {APPTAINER_VARIABLES}\n{{\n");
     // A shell cannot export other names; docker can, but nothing that a shell starts sees them there either.
     for (name, value) in environment.iter().filter(|(name, _)| is_shell_name(name)) {
@@ -95,7 +95,8 @@ fn is_shell_name(name: &str) -> bool {
     name.chars().next().is_some_and(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
-fn quoted(value: &str) -> String {
+/// `value` as one word of a shell.
+pub(crate) fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 

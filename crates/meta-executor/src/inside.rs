@@ -24,6 +24,7 @@ pub(crate) fn main(words: &[String]) -> Option<ExitCode> {
             Some(outer::main(inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
         }
         ("pod-init", [control, reports]) => {
+            close_others(&[control, reports]);
             Some(init::main(inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
         }
         ("unpack", [rootfs, layers @ ..]) => {

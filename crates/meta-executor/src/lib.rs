@@ -17,6 +17,7 @@ mod job_variables;
 mod layer;
 mod node;
 mod owner;
+mod plain;
 mod pod;
 mod pull;
 mod removal;

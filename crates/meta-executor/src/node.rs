@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::directories::Shown;
 use crate::failure::{StageFailure, chain};
+use crate::plain;
 use crate::pod::mapping::subordinate_ids;
 use crate::pod::spec::{ImageRoot, Mapping, PodCommand, PodSpec, RootSpec};
 use crate::pod::{PodError, driver};
@@ -25,6 +26,17 @@ pub(crate) struct Node {
     /// As Apptainer prints it.
     pub(crate) version: String,
     pub(crate) mapping: Mapping,
+    pub(crate) layer: Layer,
+}
+
+/// What becomes of what a job writes into its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Layer {
+    /// It is there until after_script.
+    Kept,
+    /// Each stage begins with the image, and has room for 64 MB: Apptainer with set-user-id root takes no directory as a
+    /// layer.
+    PerStage,
 }
 
 /// What the result depends on: when one of these changes, the node is probed again.
@@ -38,17 +50,19 @@ struct ProbeKey {
 }
 
 impl Node {
-    /// `A` or `B`, as the user guide names the isolation levels.
+    /// `A`, `B` or `C`, as the user guide names the isolation levels.
     pub(crate) fn level(&self) -> &'static str {
         match self.mapping {
             Mapping::Subordinate(_) => "A",
             Mapping::RootOnly => "B",
+            Mapping::Unmapped => "C",
         }
     }
 
     /// The paths that jobs see on this node.
     pub(crate) fn shown_paths(&self, context: &Context) -> Shown {
-        if context.settings.same_paths { Shown::AsOnHost } else { Shown::AsDocker }
+        let on_host = context.settings.same_paths || self.mapping == Mapping::Unmapped;
+        if on_host { Shown::AsOnHost } else { Shown::AsDocker }
     }
 
     /// Reads what was found before on this node, or probes it.
@@ -63,7 +77,8 @@ impl Node {
         {
             return Ok(node);
         }
-        let node = Self { version: version(&apptainer), mapping: best_mapping(context)?, key, apptainer };
+        let (mapping, layer) = best_level(context, &apptainer)?;
+        let node = Self { version: version(&apptainer), mapping, layer, key, apptainer };
         let text = serde_json::to_string_pretty(&node).expect("a node has only strings and numbers");
         write_private(&file, text.as_bytes()).map_err(|error| StageFailure::system(&error))?;
         Ok(node)
@@ -103,30 +118,29 @@ fn version(apptainer: &Path) -> String {
 }
 
 /// The best level that works here, or the one that the configuration pins.
-fn best_mapping(context: &Context) -> Result<Mapping, StageFailure> {
+fn best_level(context: &Context, apptainer: &Path) -> Result<(Mapping, Layer), StageFailure> {
     let level = context.settings.level;
     let mut reasons = Vec::new();
     if matches!(level, Level::Auto | Level::A) {
         match level_a(context) {
-            Ok(mapping) => return Ok(mapping),
+            Ok(mapping) => return Ok((mapping, Layer::Kept)),
             Err(reason) => reasons.push(format!("level A: {reason}")),
         }
     }
     if matches!(level, Level::Auto | Level::B) {
         match try_pod(context, Mapping::RootOnly) {
-            Ok(()) => return Ok(Mapping::RootOnly),
+            Ok(()) => return Ok((Mapping::RootOnly, Layer::Kept)),
             Err(error) => reasons.push(format!("level B: {}", chain(&error))),
         }
     }
-    if level == Level::C {
-        reasons.push("level C is not built yet".to_owned());
+    if matches!(level, Level::Auto | Level::C) {
+        match plain::probe(context, apptainer) {
+            Ok(layer) => return Ok((Mapping::Unmapped, layer)),
+            Err(reason) => reasons.push(format!("level C: {reason}")),
+        }
     }
     Err(StageFailure::system_with_hint(
-        format!(
-            "{} does not let a user make the namespaces of a job: {}",
-            context.environment.hostname,
-            reasons.join("; ")
-        ),
+        format!("{} does not let a user run a job: {}", context.environment.hostname, reasons.join("; ")),
         "ask the administrator for user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone) and for a range in /etc/subuid and /etc/subgid",
     ))
 }

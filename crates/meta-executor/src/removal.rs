@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -62,7 +63,20 @@ fn remove_tree(tree: &Path) -> std::io::Result<()> {
         match fs::remove_dir_all(tree) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && tries < TRIES => sleep(PAUSE),
+            // Without root's rights (level C) even our own directories can be closed to us.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && tries == 1 => open_up(tree),
             result => return result,
+        }
+    }
+}
+
+/// Gives us all rights to the directories of `tree` that are ours. Failures show when it is removed.
+fn open_up(tree: &Path) {
+    let _ = fs::set_permissions(tree, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(tree).into_iter().flatten().flatten() {
+        // Not for links: their targets are somebody else's.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
         }
     }
 }

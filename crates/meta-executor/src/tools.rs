@@ -45,7 +45,8 @@ pub(crate) fn pod(context: &Context, state: &JobState, script: &Path) -> PodSpec
     }
 }
 
-fn root(context: &Context, state: &JobState) -> HostToolsRoot {
+/// The root of helper stages.
+pub(crate) fn root(context: &Context, state: &JobState) -> HostToolsRoot {
     let paths = &context.paths;
     let bind = |source: &Path, target: &Path| Bind {
         source: source.to_owned(),
@@ -100,7 +101,8 @@ fn hidden(context: &Context) -> Vec<PathBuf> {
         .collect()
 }
 
-fn environment(context: &Context) -> Vec<(String, String)> {
+/// Their whole environment.
+pub(crate) fn environment(context: &Context) -> Vec<(String, String)> {
     let node = &context.environment.variables;
     let path = node.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
     let mut environment = vec![

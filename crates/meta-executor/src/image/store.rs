@@ -198,6 +198,7 @@ impl Store {
         let owners = match self.mapping {
             Mapping::Subordinate(_) => "",
             Mapping::RootOnly => ".root-only",
+            Mapping::Unmapped => ".unmapped",
         };
         self.images.join(format!("{}{owners}", digest.replace(':', "-")))
     }

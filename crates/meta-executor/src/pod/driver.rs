@@ -43,14 +43,17 @@ pub(crate) struct Outcome {
 pub(crate) fn run(spec: &PodSpec, mapping: Mapping) -> Result<Outcome, PodError> {
     let signals = block_stop_signals()?;
     let parent = getppid();
-    let mut pod = start()?;
-    match pod.next_event()? {
-        Some(Event::Unshared) => {}
-        Some(Event::Failed(message)) => return Err(PodError::Inside { message }),
-        _ => return Err(PodError::Silent),
+    // Without namespaces there is nothing for an outer process to do.
+    let mut pod = start(if mapping == Mapping::Unmapped { "pod-init" } else { "pod-outer" })?;
+    if mapping != Mapping::Unmapped {
+        match pod.next_event()? {
+            Some(Event::Unshared) => {}
+            Some(Event::Failed(message)) => return Err(PodError::Inside { message }),
+            _ => return Err(PodError::Silent),
+        }
     }
     write_maps(pod.child.id(), mapping, getuid().as_raw(), getgid().as_raw())?;
-    pod.send_spec(spec)?;
+    pod.send_spec(spec, mapping)?;
     pod.wait(&signals, parent)
 }
 
@@ -65,7 +68,7 @@ struct Pod {
     clippy::disallowed_methods,
     reason = "the pod inherits two pipes and nothing else, which CommandLine cannot say"
 )]
-fn start() -> Result<Pod, PodError> {
+fn start(process: &str) -> Result<Pod, PodError> {
     let (control_read, control_write) = pipe()?;
     let (report_read, report_write) = pipe()?;
     for inherited in [&control_read, &report_write] {
@@ -75,7 +78,7 @@ fn start() -> Result<Pod, PodError> {
         })?;
     }
     let child = Command::new("/proc/self/exe")
-        .arg("pod-outer")
+        .arg(process)
         .args([&control_read, &report_write].map(|pipe| pipe.as_raw_fd().to_string()))
         .env_clear()
         .stdin(Stdio::null())
@@ -100,10 +103,11 @@ fn block_stop_signals() -> Result<SignalFd, PodError> {
 }
 
 impl Pod {
-    fn send_spec(&mut self, spec: &PodSpec) -> Result<(), PodError> {
+    fn send_spec(&mut self, spec: &PodSpec, mapping: Mapping) -> Result<(), PodError> {
         // The first byte is the outer process's go-ahead, the line behind it is the init's.
-        let line =
-            format!("g{}\n", serde_json::to_string(spec).expect("a pod spec has only strings and numbers"));
+        let go_ahead = if mapping == Mapping::Unmapped { "" } else { "g" };
+        let spec = serde_json::to_string(spec).expect("a pod spec has only strings and numbers");
+        let line = format!("{go_ahead}{spec}\n");
         self.control
             .write_all(line.as_bytes())
             .map_err(|source| PodError::Namespace { action: "pass the spec to the pod", source })

@@ -1,6 +1,6 @@
 //! The pod's init (PID 1): mounts, starts the command, reaps what is left behind, ends the pod.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -13,10 +13,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, sethostname, setpgid};
+use nix::unistd::{Pid, getpid, sethostname, setpgid};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{PidfdFlags, Resource, Rlimit, pidfd_open, setrlimit};
+use rustix::process::{PidfdFlags, Resource, Rlimit, pidfd_open, set_child_subreaper, setrlimit};
 
+use super::descendants::{self, Process};
 use super::driver::GRACE;
 use super::report::{Event, report};
 use super::spec::{EntryText, PodCommand, PodSpec, RootSpec};
@@ -34,6 +35,9 @@ pub(crate) fn main(control: OwnedFd, reports: OwnedFd) -> ExitCode {
         Ok(code) => Event::Exited(code),
         Err(error) => Event::Failed(error.chain()),
     };
+    if !in_namespace() {
+        descendants::kill_all();
+    }
     report(&reports, &event);
     // The end of PID 1 is the end of every process in the pod.
     ExitCode::SUCCESS
@@ -59,8 +63,15 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
         })?),
         None => Stdio::null(),
     };
-    sethostname(&spec.hostname).map_err(doing("set the host name"))?;
-    mounts::make_private()?;
+    if in_namespace() {
+        sethostname(&spec.hostname).map_err(doing("set the host name"))?;
+        mounts::make_private()?;
+    } else {
+        set_child_subreaper(Some(rustix::process::getpid())).map_err(|source| PodError::Namespace {
+            action: "keep processes together",
+            source: source.into(),
+        })?;
+    }
     match &spec.root {
         RootSpec::HostTools(root) => tools_root::enter(root)?,
         RootSpec::Image(root) => image_root::mount(root)?,
@@ -163,20 +174,24 @@ fn supervise(mut child: Child, hands_on: bool, mut control: BufReader<File>) -> 
     }
 }
 
+/// Whether this process is the init of a PID namespace: its end is the end of every process in it.
+fn in_namespace() -> bool {
+    getpid().as_raw() == 1
+}
+
 /// Sends SIGTERM to every process of the pod, once: a script's trap must not run twice. So a command that passes it on gets
-/// none.
+/// none, and neither do its children where they are Apptainer's own init.
 fn terminate(command: i32, hands_on: bool) {
-    let entries = match fs::read_dir("/proc") {
-        Ok(entries) if hands_on => entries,
-        _ => {
-            let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
-            return;
-        }
+    if in_namespace() && !hands_on {
+        let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
+        return;
+    }
+    let passes_it_on = |process: &Process| {
+        hands_on && (process.pid == command || (!in_namespace() && process.parent == command))
     };
-    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    for pid in names.filter_map(|name| name.parse().ok()).filter(|&pid| pid != 1 && pid != command) {
+    for process in descendants::list().iter().filter(|process| !passes_it_on(process)) {
         // One that has ended by now needs no signal.
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        let _ = kill(Pid::from_raw(process.pid), Signal::SIGTERM);
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn write_maps(pid: u32, mapping: Mapping, uid: u32, gid: u32) -> Resu
             write_map(&proc.join("uid_map"), &format!("0 {uid} 1"))?;
             write_map(&proc.join("gid_map"), &format!("0 {gid} 1"))
         }
+        Mapping::Unmapped => Ok(()),
     }
 }
 

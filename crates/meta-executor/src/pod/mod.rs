@@ -10,9 +10,13 @@
 //!       command           bash for helper stages, Apptainer for the others
 //! ```
 //!
+//! Where the node allows no namespaces (isolation level C) there is no outer process, and the init is an ordinary process
+//! that keeps its descendants together (`descendants`).
+//!
 //! The control pipe is the pod's lifeline: the driver keeps its write end open, and the init ends when it closes. So the pod
 //! ends with the driver whatever happens to it, and the kernel kills what is left in the PID namespace.
 
+pub(crate) mod descendants;
 pub(crate) mod devices;
 pub(crate) mod driver;
 pub(crate) mod image_root;

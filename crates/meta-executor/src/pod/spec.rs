@@ -115,6 +115,11 @@ impl EntryText {
         Self(text)
     }
 
+    /// With `first` in front.
+    pub(crate) fn after(self, first: &str) -> Self {
+        Self(format!("{first}{}", self.0))
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -133,6 +138,8 @@ pub(crate) enum Mapping {
     Subordinate(SubordinateIds),
     /// Level B: 0 is the user, there is no other id.
     RootOnly,
+    /// Level C: no namespaces of ours, the ids are the host's.
+    Unmapped,
 }
 
 impl Mapping {
@@ -141,7 +148,8 @@ impl Mapping {
         match self {
             // 0 is the user himself.
             Self::Subordinate(ids) => uid <= ids.uid.count && gid <= ids.gid.count,
-            Self::RootOnly => true,
+            // At level C all images run as the user.
+            Self::RootOnly | Self::Unmapped => true,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use meta_core::config::executor::Level;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -9,6 +10,7 @@ use crate::directories::{self, Shown};
 use crate::failure::StageFailure;
 use crate::job::Job;
 use crate::log_line;
+use crate::node::Node;
 
 /// The answer on stdout.
 #[derive(Serialize)]
@@ -31,7 +33,7 @@ struct Driver {
 /// Prints the answer. Where the job sees the host's paths, these are decided here already.
 pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     let node = &context.environment.hostname;
-    if !context.settings.same_paths {
+    if shown(context)? == Shown::AsDocker {
         log_line(&answer(node, Path::new("/builds"), Path::new("/cache")));
         return Ok(());
     }
@@ -39,6 +41,16 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     let job = directories::find(context, job, Shown::AsOnHost)?;
     log_line(&answer(node, &job.builds_inside, &job.cache_inside));
     Ok(())
+}
+
+/// A level that is pinned is not probed here: `prepare` says so if it is not to be had.
+fn shown(context: &Context) -> Result<Shown, StageFailure> {
+    match context.settings.level {
+        _ if context.settings.same_paths => Ok(Shown::AsOnHost),
+        Level::A | Level::B => Ok(Shown::AsDocker),
+        Level::C => Ok(Shown::AsOnHost),
+        Level::Auto => Ok(Node::probe(context)?.shown_paths(context)),
+    }
 }
 
 /// The JSON text on the node with this host name.

@@ -11,19 +11,17 @@ use crate::failure::StageFailure;
 use crate::job::Job;
 use crate::node::Node;
 use crate::pod::driver::{self, Outcome};
+use crate::pod::spec::{Mapping, PodSpec};
 use crate::stage::{Place, place};
 use crate::state::JobState;
-use crate::{container, layer, owner, tools};
+use crate::{container, layer, owner, plain, tools};
 
 /// Runs the script. A failing script is a build failure with its exit code in `BUILD_EXIT_CODE_FILE`.
 pub(crate) fn run(context: &Context, job: &Job, script: &Path, stage: &str) -> Result<(), StageFailure> {
     forget_exit_code(context)?;
     let state = JobState::load(&context.paths)?;
     let place = place(stage);
-    let pod = match place {
-        Place::Helper => tools::pod(context, &state, script),
-        Place::Image => container::pod(context, job, &state, &Node::probe(context)?.apptainer, script),
-    };
+    let pod = pod(context, job, &state, place, script)?;
     let running = context.paths.running_file();
     owner::write(&running, &owner::of(getpid().as_raw()))
         .map_err(|error| StageFailure::disk(&running, &error))?;
@@ -34,10 +32,26 @@ pub(crate) fn run(context: &Context, job: &Job, script: &Path, stage: &str) -> R
     if place == Place::Image && !outcome.stopped {
         layer::finish(&context.paths)?;
     }
-    judge(context, &state, place, outcome)
+    judge(context, &state, &pod, outcome)
 }
 
-fn judge(context: &Context, state: &JobState, place: Place, outcome: Outcome) -> Result<(), StageFailure> {
+fn pod(
+    context: &Context,
+    job: &Job,
+    state: &JobState,
+    place: Place,
+    script: &Path,
+) -> Result<PodSpec, StageFailure> {
+    let node = || Node::probe(context);
+    match (place, state.mapping) {
+        (Place::Helper, Mapping::Unmapped) => plain::helper(context, state, &node()?, script),
+        (Place::Image, Mapping::Unmapped) => plain::image(context, job, state, &node()?, script),
+        (Place::Helper, _) => Ok(tools::pod(context, state, script)),
+        (Place::Image, _) => Ok(container::pod(context, job, state, &node()?.apptainer, script)),
+    }
+}
+
+fn judge(context: &Context, state: &JobState, pod: &PodSpec, outcome: Outcome) -> Result<(), StageFailure> {
     if outcome.stopped {
         return Err(StageFailure::system_with_hint(
             "the job was stopped",
@@ -51,9 +65,9 @@ fn judge(context: &Context, state: &JobState, place: Place, outcome: Outcome) ->
             "correct `image: entrypoint:`; `entrypoint: [\"\"]` uses none",
         ));
     }
-    if place == Place::Image && !outcome.started {
+    if pod.command.entry.is_some() && !outcome.started {
         return Err(StageFailure::system_with_hint(
-            "Apptainer could not start the job's container",
+            "Apptainer could not start the container",
             "the lines above are Apptainer's",
         ));
     }

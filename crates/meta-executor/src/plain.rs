@@ -1,0 +1,236 @@
+//! Isolation level C: where we may make no namespaces, Apptainer alone separates the job from the node.
+//!
+//! Nothing can be shown at another path and there is no root: the job is the user, and sees its directories where they are
+//! on the host. Helper stages run in Apptainer, too, on a directory that has nothing but places for the host's programs.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::container::{self, find_shell_words, mount_argument};
+use crate::context::Context;
+use crate::directories::make;
+use crate::entry;
+use crate::failure::{StageFailure, chain};
+use crate::job::Job;
+use crate::node::{Layer, Node};
+use crate::pod::driver;
+use crate::pod::init::ENTRY_FD;
+use crate::pod::spec::{Bind, EntryText, Mapping, PodCommand, PodSpec, RootSpec};
+use crate::state::JobState;
+use crate::{removal, tools};
+
+/// Apptainer's arguments for everything at this level. Its own `/dev` is docker's but for `full`.
+const BASE: [&str; 8] = [
+    "-s",
+    "exec",
+    "--contain",
+    "--pid",
+    "--ipc",
+    "--cleanenv",
+    "--no-eval",
+    "--no-mount=home,cwd,hostfs,bind-paths,tmp",
+];
+
+/// What Apptainer mounts on by itself.
+const PLACES: [&str; 5] = ["dev", "etc", "proc", "sys", "tmp"];
+
+/// The command that runs `script` in the prepared image.
+pub(crate) fn image(
+    context: &Context,
+    job: &Job,
+    state: &JobState,
+    node: &Node,
+    script: &Path,
+) -> Result<PodSpec, StageFailure> {
+    let mut args = start(state);
+    match node.layer {
+        Layer::Kept => {
+            let lower = &state.image.rootfs;
+            // Apptainer makes places for our mounts, but not for its own.
+            for name in PLACES.iter().filter(|name| lower.join(name).symlink_metadata().is_err()) {
+                make(&context.paths.overlay.join("upper").join(name), 0o755)?;
+            }
+            args.extend(["--overlay".to_owned(), context.paths.overlay.display().to_string()]);
+        }
+        Layer::PerStage => args.push("--writable-tmpfs".to_owned()),
+    }
+    args.extend(container::gpu_flags(&context.settings));
+    let paths = &state.directories;
+    let mut binds = vec![
+        bind(&paths.builds, &paths.builds_inside),
+        bind(&paths.cache, &paths.cache_inside),
+        bind(&context.paths.job.join("hosts"), Path::new("/etc/hosts")),
+        temporary(context)?,
+        full(),
+    ];
+    binds.extend(container::configured_binds(&context.settings));
+    args.extend(mounts(&binds));
+    args.push(state.image.rootfs.display().to_string());
+    args.extend(["sh", "-c", &format!(". /proc/self/fd/{ENTRY_FD}"), "sh"].map(str::to_owned));
+    args.extend(state.image.entrypoint.iter().cloned());
+    args.extend(find_shell_words());
+    // Apptainer dies of a directory that is not there, and nobody has made it.
+    let working_dir = entry::quoted(&state.image.working_dir.display().to_string());
+    let enter = format!("mkdir -p {working_dir}; cd {working_dir}; unset OLDPWD\n");
+    Ok(spec(context, state, node, 0o022, args, entry::text(context, job, state).after(&enter), script))
+}
+
+/// The command that runs the helper script `script` with the host's programs.
+pub(crate) fn helper(
+    context: &Context,
+    state: &JobState,
+    node: &Node,
+    script: &Path,
+) -> Result<PodSpec, StageFailure> {
+    let tools = tools::root(context, state);
+    let root = &tools.mount_point;
+    let mut binds = Vec::new();
+    for directory in &tools.host_directories {
+        // On merged-/usr systems /bin and its like are links; a link is copied as a link.
+        match fs::read_link(directory) {
+            Ok(link) => {
+                let target = below(root, directory);
+                if target.symlink_metadata().is_err() {
+                    symlink(link, &target).map_err(|error| StageFailure::disk(&target, &error))?;
+                }
+            }
+            Err(_) if directory.is_dir() => binds.push(bind(directory, directory)),
+            Err(_) => {}
+        }
+    }
+    let empty = context.paths.job.join("empty");
+    make(&empty, 0o755)?;
+    let shown = |path: &Path| tools.host_directories.iter().any(|directory| path.starts_with(directory));
+    binds.extend(
+        tools.hidden.iter().filter(|path| path.is_dir() && shown(path)).map(|path| bind(&empty, path)),
+    );
+    binds.extend(tools.binds.iter().cloned());
+    binds.extend([temporary(context)?, full()]);
+    for bind in &binds {
+        make_mount_point(root, bind)?;
+    }
+    for name in PLACES.into_iter().chain(["var/tmp"]) {
+        make(&root.join(name), 0o755)?;
+    }
+    let mut args = start(state);
+    args.extend(mounts(&binds));
+    args.push(root.display().to_string());
+    args.extend(
+        ["/bin/bash", "-c", &format!(". /proc/self/fd/{ENTRY_FD}"), "bash", "/bin/bash"].map(str::to_owned),
+    );
+    let text = EntryText::new(entry::script(&tools::environment(context).into_iter().collect()));
+    // docker's helper: what is checked out must be writable for whatever user the image runs as.
+    Ok(spec(context, state, node, 0, args, text, script))
+}
+
+/// Whether a container can be run at this level, and what it can write to.
+pub(crate) fn probe(context: &Context, apptainer: &Path) -> Result<Layer, String> {
+    let directory = context.paths.node_dir.join(format!("probe-{}", std::process::id()));
+    let result = try_layers(&directory, apptainer, context);
+    // What Apptainer left there, overlayfs's work directory of mode 000 included, is the user's.
+    let _ = removal::main(&[directory.display().to_string()]);
+    result
+}
+
+fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<Layer, String> {
+    let (image, layer) = (directory.join("image"), directory.join("layer"));
+    for needed in PLACES.map(|name| image.join(name)).iter().chain([&layer]) {
+        make(needed, 0o755).map_err(|failure| failure.to_string())?;
+    }
+    let mut binds = Vec::new();
+    for name in ["/usr", "/bin", "/lib", "/lib64"].map(Path::new).into_iter().filter(|path| path.is_dir()) {
+        make(&below(&image, name), 0o755).map_err(|failure| failure.to_string())?;
+        binds.push(bind(name, name));
+    }
+    let kept = vec!["--overlay".to_owned(), layer.display().to_string()];
+    let mut reasons = Vec::new();
+    for (layer, flags) in [(Layer::Kept, kept), (Layer::PerStage, vec!["--writable-tmpfs".to_owned()])] {
+        let command = PodCommand {
+            program: apptainer.to_owned(),
+            args: BASE
+                .map(str::to_owned)
+                .into_iter()
+                .chain(flags)
+                .chain(mounts(&binds))
+                .chain([image.display().to_string(), "/bin/touch".to_owned(), "/probe".to_owned()])
+                .collect(),
+            env: container::apptainer_environment(context),
+            cwd: "/".into(),
+            stdin: None,
+            entry: None,
+        };
+        let spec = PodSpec { hostname: "probe".to_owned(), umask: 0o022, root: RootSpec::Host, command };
+        match driver::run(&spec, Mapping::Unmapped) {
+            Ok(outcome) if outcome.code == 0 => return Ok(layer),
+            Ok(outcome) => reasons.push(format!("Apptainer ended with exit code {}", outcome.code)),
+            Err(error) => reasons.push(chain(&error)),
+        }
+    }
+    Err(reasons.join(", "))
+}
+
+fn start(state: &JobState) -> Vec<String> {
+    let hostname = ["--hostname", &state.hostname, "--cwd", "/"];
+    BASE.into_iter().chain(hostname).map(str::to_owned).collect()
+}
+
+/// `/tmp`, kept until after_script. Apptainer's own has 64 MB.
+fn temporary(context: &Context) -> Result<Bind, StageFailure> {
+    let temporary = context.paths.job.join("tmp");
+    make(&temporary, 0o1777)?;
+    Ok(bind(&temporary, Path::new("/tmp")))
+}
+
+/// Missing in Apptainer's own `/dev`.
+fn full() -> Bind {
+    bind(Path::new("/dev/full"), Path::new("/dev/full"))
+}
+
+fn bind(source: &Path, target: &Path) -> Bind {
+    Bind { source: source.to_owned(), target: target.to_owned(), read_only: false }
+}
+
+fn mounts(binds: &[Bind]) -> impl Iterator<Item = String> {
+    binds.iter().flat_map(|bind| ["--mount".to_owned(), mount_argument(bind)])
+}
+
+/// A place in the directory of helper stages, which has no layer in which Apptainer could make it.
+fn make_mount_point(root: &Path, bind: &Bind) -> Result<(), StageFailure> {
+    let target = below(root, &bind.target);
+    if bind.source.is_dir() {
+        return make(&target, 0o755);
+    }
+    if let Some(parent) = target.parent() {
+        make(parent, 0o755)?;
+    }
+    fs::File::create(&target).map(drop).map_err(|error| StageFailure::disk(&target, &error))
+}
+
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn spec(
+    context: &Context,
+    state: &JobState,
+    node: &Node,
+    umask: u32,
+    args: Vec<String>,
+    entry: EntryText,
+    script: &Path,
+) -> PodSpec {
+    PodSpec {
+        hostname: state.hostname.clone(),
+        umask,
+        root: RootSpec::Host,
+        command: PodCommand {
+            program: node.apptainer.clone(),
+            args,
+            env: container::apptainer_environment(context),
+            cwd: "/".into(),
+            stdin: Some(script.to_owned()),
+            entry: Some(entry),
+        },
+    }
+}
