@@ -15,6 +15,7 @@ use crate::control::{
     ControlError, add_member, add_project, add_root, add_runner, add_token, add_user, change_settings,
     enqueue_job, job_view, plant, start_pipeline, state_view,
 };
+use crate::lifecycle::cancel;
 use crate::model::State;
 use crate::options::Options;
 use crate::server::serve;
@@ -191,8 +192,23 @@ impl StandIn {
 
     /// Starts a pipeline from the text of a `.gitlab-ci.yml`, without a repository; returns its id.
     pub fn start_pipeline(&self, project: &str, yaml: &str) -> i64 {
-        let new = from_json(json!({ "project": project, "yaml": yaml }));
-        expect(start_pipeline(&mut self.app.lock(), &new))
+        self.start_pipeline_with(json!({ "project": project, "yaml": yaml }))
+    }
+
+    /// Starts a pipeline as the control API does: `project`, `yaml`, `ref`, `variables`, `repository`. Returns its id.
+    pub fn start_pipeline_with(&self, spec: Value) -> i64 {
+        expect(start_pipeline(&mut self.app.lock(), &from_json(spec)))
+    }
+
+    /// The jobs of a pipeline that count, as [`Self::job`] shows them, in the order of their stages.
+    pub fn jobs_of_pipeline(&self, id: i64) -> Vec<Value> {
+        let state = self.app.lock();
+        state.jobs_of(id).filter(|job| !job.retried).map(|job| job_view(&state, job)).collect()
+    }
+
+    /// Cancels a job as a user does; by force it does not wait for its runner.
+    pub fn cancel_job(&self, id: i64, force: bool) {
+        cancel(&mut self.app.lock(), id, force);
     }
 
     /// Moves the clock by `seconds`; claims and jobs end at their time on the way.

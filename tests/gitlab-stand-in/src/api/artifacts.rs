@@ -11,6 +11,7 @@ use super::call::{Answer, Call, created, plain_answer};
 use super::error::ApiError;
 use super::job_api::limit_job_calls;
 use crate::model::{Artifact, Job, Level, Status};
+use crate::pipeline::parse_dotenv;
 
 /// `POST /jobs/:id/artifacts`: one multipart part `file`.
 pub(super) async fn upload(call: Call) -> Answer {
@@ -34,11 +35,16 @@ pub(super) async fn upload(call: Call) -> Answer {
         expire_in: call.params.text("expire_in"),
         content: Arc::from(file.content.as_ref()),
     };
+    let dotenv = match artifact.kind.as_str() {
+        "dotenv" => parse_dotenv(&artifact.content).map_err(ApiError::bad_request)?,
+        _ => Vec::new(),
+    };
     let job = state.jobs.get_mut(&id).ok_or_else(ApiError::forbidden)?;
     if job.artifacts.iter().any(|other| other.kind == artifact.kind) {
         return Err(ApiError::bad_request("another artifact of the same type already exists"));
     }
     job.artifacts.push(artifact);
+    job.dotenv.extend(dotenv);
     created(&json!({ "message": "201 Created" }))
 }
 

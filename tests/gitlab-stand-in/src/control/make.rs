@@ -6,7 +6,7 @@ use super::specs::{
     NewJob, NewMember, NewPipeline, NewProject, NewRunner, NewToken, NewUser, Seed, TokenChange,
 };
 use crate::clock::seconds;
-use crate::git::{GitError, create_repository};
+use crate::git::{self, GitError, create_repository};
 use crate::model::{
     Commit, Group, Member, Namespace, PersonalToken, Project, Runner, RunnerType, Scope, State, User,
 };
@@ -193,7 +193,7 @@ pub(crate) fn add_runner(state: &mut State, new: &NewRunner) -> Result<Value, Co
 /// Returns the job's id.
 pub(crate) fn enqueue_job(state: &mut State, new: &NewJob) -> Result<i64, ControlError> {
     let config = single_job(&new.name, &Node::from(&new.job))?;
-    let pipeline = start(state, &new.project, &new.r#ref, config, Vec::new())?;
+    let pipeline = start(state, &new.project, &new.r#ref, config, Vec::new(), None)?;
     let job = state.jobs_of(pipeline).next().map(|job| job.id);
     job.ok_or_else(|| unknown("job", &new.name))
 }
@@ -201,7 +201,15 @@ pub(crate) fn enqueue_job(state: &mut State, new: &NewJob) -> Result<i64, Contro
 /// Returns the pipeline's id.
 pub(crate) fn start_pipeline(state: &mut State, new: &NewPipeline) -> Result<i64, ControlError> {
     let config = parse_config(&new.yaml)?;
-    start(state, &new.project, &new.r#ref, config, new.variables.clone())
+    let head = new.repository.then(|| head(state, &new.project, &new.r#ref)).transpose()?;
+    start(state, &new.project, &new.r#ref, config, new.variables.clone(), head)
+}
+
+/// The commit that a branch or tag of a project's repository points to, and whether it is a tag.
+fn head(state: &State, project: &str, reference: &str) -> Result<(Commit, bool), ControlError> {
+    let project = state.project_by_key(project).ok_or_else(|| unknown("project", project))?;
+    let found = git::resolve(&state.repository(project), reference)?;
+    found.ok_or_else(|| unknown("ref", reference))
 }
 
 fn start(
@@ -210,20 +218,27 @@ fn start(
     reference: &str,
     config: Config,
     variables: Vec<Variable>,
+    head: Option<(Commit, bool)>,
 ) -> Result<i64, ControlError> {
-    let project_id = state.project_by_key(project).ok_or_else(|| unknown("project", project))?.id;
+    let project = state.project_by_key(project).ok_or_else(|| unknown("project", project))?;
+    let (project_id, repository) = (project.id, state.repository(project));
     let root = state.users.values().find(|user| user.admin).map_or(0, |user| user.id);
     let id = state.next_id();
+    let has_repository = head.is_some();
+    if let Some((commit, _)) = &head {
+        git::keep_for_pipeline(&repository, id, &commit.sha)?;
+    }
+    let (commit, tag) = head.unwrap_or_else(|| (Commit::made_up(state.now()), false));
     let draft = Draft {
         id,
         project_id,
         user_id: root,
         reference: reference.to_owned(),
-        tag: false,
-        commit: Commit::made_up(state.now()),
+        tag,
+        commit,
         source: "api".to_owned(),
         variables,
-        has_repository: false,
+        has_repository,
         config,
     };
     create_pipeline(state, draft);

@@ -102,7 +102,7 @@ pub(crate) struct NewJob {
     pub(crate) job: Value,
 }
 
-/// A pipeline from a configuration given as text, without a repository.
+/// A pipeline from a configuration given as text: without a repository, or on the head of `ref`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPipeline {
@@ -113,6 +113,9 @@ pub(crate) struct NewPipeline {
     pub(crate) yaml: String,
     #[serde(default)]
     pub(crate) variables: Vec<Variable>,
+    /// Whether its jobs check out the project's repository. The configuration is not read from there.
+    #[serde(default)]
+    pub(crate) repository: bool,
 }
 
 /// A runner made without a management token, for tests of the runner's side.

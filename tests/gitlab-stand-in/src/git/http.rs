@@ -1,4 +1,4 @@
-//! Git over HTTP at `/<path>.git/...`: fetch with a job's or a user's token, push with a user's.
+//! Git over HTTP at `/<path>.git/...`: fetch with a job's or a user's token, push with a user's; objects of LFS to fetch.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as AxumState};
@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::cgi::{CgiRequest, run_backend};
+use super::lfs;
 use crate::api::App;
 use crate::api::{MAX_BODY, plain_answer};
 use crate::model::{Level, Project, Scope, State, Status};
@@ -25,7 +26,7 @@ pub(crate) async fn serve(AxumState(app): AxumState<App>, request: Request) -> R
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let query = head.uri.query().unwrap_or_default().to_owned();
-    let Some((repository, _)) = path.trim_start_matches('/').split_once(".git/") else {
+    let Some((repository, rest)) = path.trim_start_matches('/').split_once(".git/") else {
         return plain_answer(StatusCode::NOT_FOUND, &[], "no such page in the stand-in");
     };
     let pushes = path.ends_with("/git-receive-pack") || query.contains("service=git-receive-pack");
@@ -47,6 +48,12 @@ pub(crate) async fn serve(AxumState(app): AxumState<App>, request: Request) -> R
         .iter()
         .filter_map(|(header, cgi)| Some((*cgi, head.headers.get(*header)?.to_str().ok()?.to_owned())));
     let headers: Vec<(&'static str, String)> = headers.collect();
+    if let Some(ask) = lfs::Ask::of(rest) {
+        let authorization =
+            head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let url = format!("{}/{repository}.git", app.lock().url);
+        return lfs::answer(&ask, &root.join(format!("{repository}.git")), &url, authorization, &body);
+    }
     let method = head.method.as_str().to_owned();
     let answer = tokio::task::spawn_blocking(move || {
         let (path, query, user) = (path.as_str(), query.as_str(), user.as_str());

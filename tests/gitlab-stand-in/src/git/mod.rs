@@ -4,6 +4,7 @@
 
 mod cgi;
 mod http;
+mod lfs;
 
 pub(crate) use http::{basic_credentials, serve};
 
@@ -60,6 +61,12 @@ pub(crate) fn commit_at(path: &Path, name: &str) -> Option<Commit> {
 /// The text of a file in a commit, if it is there.
 pub(crate) fn file_at(path: &Path, sha: &str, file: &str) -> Option<String> {
     git(Some(path), &["show", &format!("{sha}:{file}")]).ok()
+}
+
+/// The commit that changed a file last, seen from another one.
+pub(crate) fn last_commit(path: &Path, sha: &str, file: &str) -> Option<String> {
+    let id = git(Some(path), &["log", "-1", "--format=%H", sha, "--", file]).ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
 }
 
 /// Points `refs/pipelines/ID` to the commit, as GitLab does while a pipeline lives.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Time, seconds};
 use crate::model::State;
-use crate::pipeline::JobSpec;
+use crate::pipeline::{JobSpec, Variable};
 
 /// Seconds that a handed-out job may stay unconfirmed.
 const CLAIM_LIFE: i64 = 120;
@@ -126,6 +126,8 @@ pub(crate) struct Job {
     /// `crc32:` and eight hex digits, as the runner said in its last report.
     pub(crate) reported_checksum: Option<String>,
     pub(crate) artifacts: Vec<Artifact>,
+    /// Variables of its dotenv report, for the jobs that depend on it.
+    pub(crate) dotenv: Vec<Variable>,
 }
 
 impl Job {

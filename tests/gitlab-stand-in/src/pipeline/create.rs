@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::config::Config;
 use super::order::update_pipeline;
-use super::spec::{JobSpec, Variable};
+use super::spec::{CacheKey, JobSpec, Variable};
+use crate::git;
 use crate::model::{Commit, Job, Pipeline, State, Status};
 
 /// Everything that a new pipeline needs.
@@ -24,8 +25,9 @@ pub(crate) struct Draft {
 }
 
 /// Adds the pipeline, makes its jobs and starts the first ones.
-pub(crate) fn create_pipeline(state: &mut State, draft: Draft) {
+pub(crate) fn create_pipeline(state: &mut State, mut draft: Draft) {
     let now = state.now();
+    settle_cache_keys(state, &mut draft);
     let iid =
         state.pipelines.values().filter(|other| other.project_id == draft.project_id).count() as i64 + 1;
     let protected =
@@ -54,6 +56,16 @@ pub(crate) fn create_pipeline(state: &mut State, draft: Draft) {
         add_job(state, draft.project_id, draft.id, user, Arc::new(spec), protected);
     }
     update_pipeline(state, draft.id);
+}
+
+/// Keys from files are those of the pipeline's commit, and stay so when a job is tried again.
+fn settle_cache_keys(state: &State, draft: &mut Draft) {
+    let project = draft.has_repository.then(|| state.projects.get(&draft.project_id)).flatten();
+    let repository = project.map(|project| state.repository(project));
+    let last_commit = |file: &str| git::last_commit(repository.as_ref()?, &draft.commit.sha, file);
+    for cache in draft.config.jobs.iter_mut().flat_map(|job| &mut job.cache) {
+        cache.key = CacheKey::Text(cache.key.settled(last_commit));
+    }
 }
 
 /// Adds one `created` job and returns its id.
@@ -93,6 +105,7 @@ pub(crate) fn add_job(
         trace: Vec::new(),
         reported_checksum: None,
         artifacts: Vec::new(),
+        dotenv: Vec::new(),
     };
     state.jobs.insert(id, job);
     id

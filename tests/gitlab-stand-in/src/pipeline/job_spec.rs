@@ -5,13 +5,14 @@ use jiff::{Span, SpanRelativeTo, Unit};
 use super::config::ConfigError;
 use super::node::Node;
 use super::spec::{
-    AllowFailure, ArtifactSpec, CacheSpec, ImageSpec, JobSpec, Need, RetrySpec, ServiceSpec, Variable, When,
+    AllowFailure, ArtifactSpec, CacheKey, CacheSpec, ImageSpec, JobSpec, Need, RetrySpec, ServiceSpec,
+    Variable, When,
 };
 
 /// Keys that have no effect on what a runner is sent.
 const WITHOUT_EFFECT: [&str; 4] = ["interruptible", "coverage", "resource_group", "extends"];
 /// Keys that are read below.
-const KNOWN: [&str; 19] = [
+const KNOWN: [&str; 20] = [
     "script",
     "before_script",
     "after_script",
@@ -31,22 +32,26 @@ const KNOWN: [&str; 19] = [
     "hooks",
     "environment",
     "interruptible",
+    "release",
 ];
 /// Keys that GitLab has and the stand-in lacks.
-const LACKING: [&str; 12] = [
+const LACKING: [&str; 11] = [
     "rules",
     "only",
     "except",
     "parallel",
     "trigger",
     "inherit",
-    "release",
     "secrets",
     "id_tokens",
     "pages",
     "run",
     "start_in",
 ];
+
+/// Reports that a runner uploads: kind, file name and format.
+const REPORTS: [(&str, &str, &str); 3] =
+    [("junit", "junit.xml", "gzip"), ("dotenv", ".env", "gzip"), ("terraform", "tfplan.json", "raw")];
 
 /// Reads the job `name` from `node`, into which defaults have been merged; `globals` are the file's variables.
 pub(super) fn read_job(name: &str, node: &Node, globals: &[Variable]) -> Result<JobSpec, ConfigError> {
@@ -67,6 +72,7 @@ pub(super) fn read_job(name: &str, node: &Node, globals: &[Variable]) -> Result<
         variables: merged(globals, variables_of(node.get("variables"), &at("variables"))?),
         script: lines,
         after_script: script_of(node.get("after_script"), &at("after_script"))?,
+        release: node.get("release").map(|release| release_of(release, &at("release"))).transpose()?,
         pre_get_sources: script_of(hooks, &at("hooks:pre_get_sources_script"))?,
         artifacts: node
             .get("artifacts")
@@ -173,7 +179,7 @@ fn artifacts_of(node: &Node, place: &str) -> Result<Vec<ArtifactSpec>, ConfigErr
         found.push(archive);
     }
     // Of the reports only those that a runner uploads like an artifact and a test may look at.
-    for (kind, file) in [("junit", "junit.xml"), ("dotenv", ".env")] {
+    for (kind, file, format) in REPORTS {
         if let Some(paths) = node.get("reports").and_then(|reports| reports.get(kind)) {
             found.push(ArtifactSpec {
                 name: Some(file.to_owned()),
@@ -183,7 +189,7 @@ fn artifacts_of(node: &Node, place: &str) -> Result<Vec<ArtifactSpec>, ConfigErr
                 when: "always".to_owned(),
                 expire_in: expire_in.clone(),
                 kind: kind.to_owned(),
-                format: "gzip".to_owned(),
+                format: format.to_owned(),
             });
         }
     }
@@ -191,20 +197,37 @@ fn artifacts_of(node: &Node, place: &str) -> Result<Vec<ArtifactSpec>, ConfigErr
 }
 
 fn cache_of(node: &Node, place: &str) -> Result<CacheSpec, ConfigError> {
-    if node.get("key").is_some_and(|key| key.get("files").is_some()) {
-        return Err(ConfigError::new(place, "the stand-in does not support `key:files`"));
-    }
     let text = |key: &str, default: &str| {
         node.get(key).map_or(Ok(default.to_owned()), |value| value.text(&format!("{place}:{key}")))
     };
+    let key = match node.get("key") {
+        Some(key) if key.get("files").is_some() => CacheKey::Files {
+            prefix: key.get("prefix").map_or(Ok(String::new()), |prefix| prefix.text(place))?,
+            files: list_of(key.get("files"), place)?,
+        },
+        _ => CacheKey::Text(text("key", "default")?),
+    };
     Ok(CacheSpec {
-        key: text("key", "default")?,
+        key,
         untracked: node.get("untracked").map_or(Ok(false), |value| value.bool(place))?,
         paths: list_of(node.get("paths"), place)?,
         policy: text("policy", "pull-push")?,
         when: text("when", "on_success")?,
         fallback_keys: list_of(node.get("fallback_keys"), place)?,
     })
+}
+
+/// The command of the step that GitLab adds for `release:`, by its first and simplest form.
+fn release_of(node: &Node, place: &str) -> Result<String, ConfigError> {
+    let mut command = "release-cli create".to_owned();
+    for (key, flag) in
+        [("name", "name"), ("description", "description"), ("tag_name", "tag-name"), ("ref", "ref")]
+    {
+        if let Some(value) = node.get(key) {
+            command.push_str(&format!(" --{flag} \"{}\"", value.text(place)?));
+        }
+    }
+    Ok(command)
 }
 
 fn need_of(node: &Node, place: &str) -> Result<Need, ConfigError> {

@@ -1,7 +1,9 @@
 //! From a configuration to jobs, and from a job to what its runner is sent.
 
+mod cache_key;
 mod config;
 mod create;
+mod dotenv;
 mod job_spec;
 mod node;
 mod order;
@@ -12,6 +14,7 @@ mod yaml;
 
 pub(crate) use config::{Config, ConfigError, parse_config, single_job};
 pub(crate) use create::{Draft, add_job, create_pipeline};
+pub(crate) use dotenv::parse_dotenv;
 pub(crate) use node::Node;
 pub(crate) use order::update_pipeline;
 pub(crate) use payload::{FAILURE_REASONS, dependencies_of, payload};

@@ -125,6 +125,15 @@ fn steps(spec: &JobSpec, timeout: i64) -> Value {
         "when": "on_success",
         "allow_failure": false,
     })];
+    if let Some(command) = &spec.release {
+        steps.push(json!({
+            "name": "release",
+            "script": [command],
+            "timeout": timeout,
+            "when": "on_success",
+            "allow_failure": false,
+        }));
+    }
     if !spec.after_script.is_empty() {
         steps.push(json!({
             "name": "after_script",
@@ -181,7 +190,7 @@ fn artifact(artifact: &ArtifactSpec) -> Value {
 fn cache(cache: &CacheSpec, suffix: &str) -> Value {
     let fallback: Vec<String> = cache.fallback_keys.iter().map(|key| format!("{key}-{suffix}")).collect();
     json!({
-        "key": format!("{}-{suffix}", cache.key),
+        "key": format!("{}-{suffix}", cache.key.text()),
         "untracked": cache.untracked,
         "paths": cache.paths,
         "policy": cache.policy,

@@ -66,10 +66,21 @@ pub(crate) struct ArtifactSpec {
     pub(crate) format: String,
 }
 
+/// `cache:key`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CacheKey {
+    Text(String),
+    /// Made from the commits that changed these files last.
+    Files {
+        prefix: String,
+        files: Vec<String>,
+    },
+}
+
 /// One entry of `cache:`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CacheSpec {
-    pub(crate) key: String,
+    pub(crate) key: CacheKey,
     pub(crate) untracked: bool,
     pub(crate) paths: Vec<String>,
     pub(crate) policy: String,
@@ -145,6 +156,8 @@ pub(crate) struct JobSpec {
     /// `before_script` and `script`, merged as the server merges them.
     pub(crate) script: Vec<String>,
     pub(crate) after_script: Vec<String>,
+    /// The command that `release:` stands for.
+    pub(crate) release: Option<String>,
     pub(crate) pre_get_sources: Vec<String>,
     pub(crate) artifacts: Vec<ArtifactSpec>,
     pub(crate) cache: Vec<CacheSpec>,

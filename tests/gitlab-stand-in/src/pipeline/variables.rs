@@ -1,8 +1,10 @@
-//! The variables of a job: the server's own first, the user's after them.
+//! The variables of a job: the server's own first, the user's after them, by rising precedence: the configuration's, those
+//! of dotenv reports, the project's, the pipeline's.
 //!
 //! Names and order follow GitLab's list of predefined variables. The first occurrence of a key is the server's, which
 //! is why a reader that wants the truth takes the first one.
 
+use super::payload::dependencies_of;
 use super::spec::Variable;
 use crate::clock::iso;
 use crate::model::{Job, Pipeline, Project, Runner, State};
@@ -24,8 +26,9 @@ pub(super) fn variables(state: &State, job: &Job, runner: &Runner) -> Vec<Variab
     all.extend(project_variables(state, project));
     all.extend(pipeline_variables(state, pipeline, project, job.protected));
     all.extend(runner_variables(runner));
-    all.extend(project.variables.iter().cloned());
     all.extend(job.spec.variables.iter().cloned());
+    all.extend(dependencies_of(state, job).iter().flat_map(|other| other.dotenv.iter().cloned()));
+    all.extend(project.variables.iter().cloned());
     all.extend(pipeline.variables.iter().cloned());
     if !pipeline.has_repository {
         all.push(public("GIT_STRATEGY", "none"));
