@@ -19,7 +19,7 @@ pub struct ExecutorSettings {
     pub image_tmp_dir: Option<PathBuf>,
     /// `None`: `/var/tmp/gitlab-meta-runner-UID`.
     pub node_dir: Option<PathBuf>,
-    /// Tried in this order, never empty.
+    /// Tried in this order. Empty if the configuration says nothing: then docker's default, `always`.
     pub pull_policy: Vec<PullPolicy>,
     /// What a job may ask for, never empty.
     pub allowed_pull_policies: Vec<PullPolicy>,
@@ -118,10 +118,11 @@ pub(crate) fn expand(
     };
     let pull_policy = match &config.pull_policy {
         Some(templates) if !templates.is_empty() => policies(templates)?,
-        _ => vec![PullPolicy::Always],
+        _ => Vec::new(),
     };
     let allowed_pull_policies = match &config.allowed_pull_policies {
         Some(templates) if !templates.is_empty() => policies(templates)?,
+        _ if pull_policy.is_empty() => vec![PullPolicy::Always],
         _ => pull_policy.clone(),
     };
     Ok(ExecutorSettings {
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn defaults() {
         let settings = expand_text("").unwrap();
-        assert_eq!(settings.pull_policy, [PullPolicy::Always]);
+        assert_eq!(settings.pull_policy, []);
         assert_eq!(settings.allowed_pull_policies, [PullPolicy::Always]);
         assert_eq!(settings.apptainer_executable, Path::new("apptainer"));
         assert_eq!((settings.shm_size, settings.gpu_amd, settings.builds_dir), (67_108_864, false, None));

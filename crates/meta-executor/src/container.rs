@@ -49,6 +49,7 @@ pub(crate) fn pod(
             env: apptainer_environment(context),
             cwd: "/".into(),
             stdin: Some(script.to_owned()),
+            output_owner: state.image.user.uid,
             entry: Some(entry::text(context, job, state)),
         },
     }

@@ -184,6 +184,7 @@ fn try_pod(context: &Context, mapping: Mapping) -> Result<(), PodError> {
             env: Vec::new(),
             cwd: PathBuf::from("/"),
             stdin: None,
+            output_owner: 0,
             entry: None,
         },
     };

@@ -38,14 +38,18 @@ pub(crate) fn named(
         StageFailure::job(error.to_string(), format!("correct the image name `{name}` in .gitlab-ci.yml"))
     })?;
     let settings = &context.settings;
-    let policies =
-        policy::effective(name, &wanted.pull_policy, &settings.pull_policy, &settings.allowed_pull_policies)
-            .map_err(|text| {
-                StageFailure::job(
-                    text,
-                    "remove `pull_policy:` from the job, or ask the runner's administrator",
-                )
-            })?;
+    let policies = policy::effective(
+        name,
+        &wanted.pull_policy,
+        &settings.pull_policy,
+        &settings.allowed_pull_policies,
+    )
+    .map_err(|text| {
+        StageFailure::job(
+            text,
+            "use one of these in `pull_policy:` of the job's image, or ask the runner's administrator",
+        )
+    })?;
     log_line(&format!("Using effective pull policy of [{}] for container {name}", policy::join(&policies)));
     let wanted_platform = expand(&wanted.docker_options().platform, job, &context.environment);
     let credentials = logins::collect(context, job);

@@ -40,6 +40,7 @@ pub(crate) fn pod(context: &Context, state: &JobState, script: &Path) -> PodSpec
             env: environment(context),
             cwd: PathBuf::from("/"),
             stdin: Some(script.to_owned()),
+            output_owner: 0,
             entry: None,
         },
     }

@@ -9,10 +9,10 @@ pub(crate) fn effective(
     configured: &[PullPolicy],
     allowed: &[PullPolicy],
 ) -> Result<Vec<PullPolicy>, String> {
-    let (source, wanted) = if job.is_empty() {
-        ("Runner config", configured.iter().map(|policy| policy.as_str()).collect())
-    } else {
-        ("GitLab pipeline config", job.iter().map(String::as_str).collect::<Vec<_>>())
+    let (source, wanted): (_, Vec<&str>) = match (job, configured) {
+        ([], []) => ("Runner config (default)", vec![PullPolicy::Always.as_str()]),
+        ([], _) => ("Runner config", configured.iter().map(|policy| policy.as_str()).collect()),
+        _ => ("GitLab pipeline config", job.iter().map(String::as_str).collect()),
     };
     let effective: Vec<PullPolicy> = wanted
         .iter()
@@ -43,7 +43,7 @@ mod tests {
     fn the_job_chooses_among_what_is_allowed() {
         let ask = |job: &[&str], allowed: &[PullPolicy]| {
             let job: Vec<String> = job.iter().map(|&word| word.to_owned()).collect();
-            effective("x", &job, &[Always], allowed)
+            effective("x", &job, &[], allowed)
         };
         assert_eq!(ask(&[], &[Always]), Ok(vec![Always]));
         assert_eq!(ask(&["never", "if-not-present"], &[IfNotPresent, Never]), Ok(vec![Never, IfNotPresent]));
@@ -51,5 +51,9 @@ mod tests {
             ask(&["never"], &[Always]),
             Err("invalid pull policy for image \"x\": pull_policy ([never]) defined in GitLab pipeline config is not one of the allowed_pull_policies ([always])".to_owned())
         );
+        for (configured, source) in [(&[][..], "Runner config (default)"), (&[Always], "Runner config")] {
+            let error = effective("x", &[], configured, &[Never]).unwrap_err();
+            assert!(error.contains(&format!("([always]) defined in {source} is not one")), "{error}");
+        }
     }
 }

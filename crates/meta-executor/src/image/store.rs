@@ -230,6 +230,7 @@ fn in_pod(args: Vec<String>, mapping: Mapping) -> Result<(), StoreError> {
             env: Vec::new(),
             cwd: PathBuf::from("/"),
             stdin: None,
+            output_owner: 0,
             entry: None,
         },
     };

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{self, MsFlags};
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2, symlinkat};
 use rustix::io::Errno;
 
 use super::spec::ImageRoot;
@@ -45,6 +45,7 @@ pub(super) fn mount(root: &ImageRoot) -> Result<(), PodError> {
     for file in &root.files {
         make_file(&image, file)?;
     }
+    make_mount_table(&image)?;
     devices::make(&root.dev(), root.shm_size, &root.devices)
 }
 
@@ -79,6 +80,18 @@ fn make_file(image: &OwnedFd, path: &Path) -> Result<(), PodError> {
         Ok(_) => Ok(()),
         Err(source) => {
             Err(PodError::Io { action: "make in the image", path: path.to_owned(), source: source.into() })
+        }
+    }
+}
+
+/// Old programs look for mounts there, and docker makes it in every container.
+fn make_mount_table(image: &OwnedFd) -> Result<(), PodError> {
+    let etc = open_inside(image, Path::new("etc"), OFlags::PATH | OFlags::DIRECTORY);
+    match etc.and_then(|etc| symlinkat("/proc/mounts", etc, "mtab")) {
+        // An image without `/etc` does without.
+        Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
+        Err(source) => {
+            Err(PodError::Io { action: "make in the image", path: "/etc/mtab".into(), source: source.into() })
         }
     }
 }

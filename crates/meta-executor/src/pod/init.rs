@@ -18,6 +18,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{PidfdFlags, Resource, Rlimit, pidfd_open, set_child_subreaper, setrlimit};
 
 use super::descendants::{self, Process};
+use super::descriptors::give_output_to;
 use super::driver::GRACE;
 use super::report::{Event, report};
 use super::spec::{EntryText, PodCommand, PodSpec, RootSpec};
@@ -86,6 +87,7 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
         Some(entry) => Some((entry_file(entry)?, duplicate_at(reports, STARTED_FD)?)),
         None => None,
     };
+    give_output_to(spec.command.output_owner);
     let child = spawn(&spec.command, stdin)?;
     drop(passed);
     supervise(child, spec.command.entry.is_some(), control)

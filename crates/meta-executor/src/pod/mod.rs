@@ -17,6 +17,7 @@
 //! ends with the driver whatever happens to it, and the kernel kills what is left in the PID namespace.
 
 pub(crate) mod descendants;
+pub(crate) mod descriptors;
 pub(crate) mod devices;
 pub(crate) mod driver;
 pub(crate) mod image_root;

@@ -8,6 +8,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use rustix::io::{FdFlags, fcntl_setfd, read};
 
+use super::descriptors::close_others;
 use super::report::{Event, report};
 use super::{PodError, doing};
 
@@ -27,6 +28,7 @@ pub(crate) fn main(control: OwnedFd, reports: OwnedFd) -> ExitCode {
     reason = "the init inherits two pipes and nothing else, which CommandLine cannot say"
 )]
 fn enter(control: &OwnedFd, reports: &OwnedFd) -> Result<(), PodError> {
+    close_others(&[control, reports])?;
     let namespaces = CloneFlags::CLONE_NEWUSER
         | CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID

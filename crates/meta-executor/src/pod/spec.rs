@@ -100,6 +100,8 @@ pub(crate) struct PodCommand {
     pub(crate) cwd: PathBuf,
     /// Host path of the file on the command's stdin.
     pub(crate) stdin: Option<PathBuf>,
+    /// Uid in the pod to whom stdout and stderr belong.
+    pub(crate) output_owner: u32,
     /// What the container's first process reads from descriptor [`super::init::ENTRY_FD`], to report on
     /// [`super::init::STARTED_FD`] that it runs.
     pub(crate) entry: Option<EntryText>,
