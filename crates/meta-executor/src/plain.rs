@@ -158,6 +158,7 @@ fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<L
             env: container::apptainer_environment(context),
             cwd: "/".into(),
             stdin: None,
+            output_owner: 0,
             entry: None,
         };
         let spec = PodSpec { hostname: "probe".to_owned(), umask: 0o022, root: RootSpec::Host, command };
@@ -230,6 +231,7 @@ fn spec(
             env: container::apptainer_environment(context),
             cwd: "/".into(),
             stdin: Some(script.to_owned()),
+            output_owner: 0,
             entry: Some(entry),
         },
     }

@@ -33,6 +33,7 @@ pub(crate) fn remove(trees: &[PathBuf], mapping: Mapping) -> Result<(), StageFai
             env: Vec::new(),
             cwd: PathBuf::from("/"),
             stdin: None,
+            output_owner: 0,
             entry: None,
         },
     };

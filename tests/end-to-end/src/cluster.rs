@@ -1,15 +1,14 @@
 //! A site with a GitLab: jobs go through Slurm, gitlab-runner and the executor.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use gitlab_stand_in::{Options, StandIn};
 use serde_json::{Value, json};
 
-use crate::bed;
 use crate::executor::Site;
+use crate::runner;
 
 /// The project of all jobs.
 pub const PROJECT: &str = "hpc/solver";
@@ -29,31 +28,12 @@ impl Cluster {
         let (_, token) = gitlab.add_runner(json!({ "path": PROJECT, "tags": ["big"], "run_untagged": true }));
         let site = Site::new(executor);
         let cluster = Self { gitlab, site };
-        cluster.write_runner_config(&token);
+        runner::write_config(&cluster.config(), &cluster.site, cluster.gitlab.url(), &token, "");
         cluster
     }
 
     fn config(&self) -> PathBuf {
         self.site.data_dir().join("test.gitlab-runner.toml")
-    }
-
-    fn write_runner_config(&self, token: &str) {
-        let program = bed::program("meta-executor");
-        let args = |stage: &str| {
-            format!("[\"big\", \"{stage}\", \"--data-dir\", \"{}\"]", self.site.data_dir().display())
-        };
-        let stages: String = ["config", "prepare", "run", "cleanup"]
-            .map(|stage| {
-                format!("{stage}_exec = \"{}\"\n{stage}_args = {}\n", program.display(), args(stage))
-            })
-            .concat();
-        let text = format!(
-            "concurrent = 1\n[[runners]]\nname = \"big\"\nurl = \"{}\"\ntoken = \"{token}\"\nexecutor = \"custom\"\n\
-             builds_dir = \"/builds\"\ncache_dir = \"/cache\"\n[runners.custom]\n{stages}graceful_kill_timeout = 5\n",
-            self.gitlab.url()
-        );
-        fs::write(self.config(), text).expect("the data directory is writable");
-        fs::set_permissions(self.config(), fs::Permissions::from_mode(0o600)).expect("the file is ours");
     }
 
     /// Puts a runner into the batch queue for `jobs` jobs and waits until its allocation ends. Gives what it printed.

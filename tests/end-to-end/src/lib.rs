@@ -1,4 +1,5 @@
-//! What the end-to-end suites share: the bed that they run in, and a job of the custom executor without gitlab-runner.
+//! What the end-to-end suites share: the bed that they run in, jobs of the custom executor with and without gitlab-runner,
+//! and the parity suite's parts.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,4 +11,6 @@ pub mod cluster;
 pub mod executor;
 pub mod front;
 pub mod measure;
+pub mod parity;
 pub mod processes;
+pub mod runner;

@@ -12,10 +12,12 @@ mod directories;
 mod endings;
 mod images;
 mod inside;
+mod parity;
 mod pipelines;
 mod registries;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use end_to_end::bed::{self, Here};
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -50,10 +52,15 @@ fn main() -> ExitCode {
         .chain(configure::TESTS)
         .chain(clients::TESTS)
         .chain(demo::TESTS)
+        .chain(parity::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
     let levels =
         inside::TESTS.iter().chain(directories::TESTS).chain(endings::TESTS).flat_map(|&(name, test)| {
             ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
         });
-    libtest_mimic::run(&arguments, plain.chain(levels).collect()).exit_code()
+    let parity = Arc::new(parity::Suite::default());
+    let rows = parity::trials(&parity, here);
+    let conclusion = libtest_mimic::run(&arguments, plain.chain(levels).chain(rows).collect());
+    parity.print();
+    conclusion.exit_code()
 }
