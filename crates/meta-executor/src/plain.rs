@@ -7,6 +7,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use meta_host::files::write_private;
+
 use crate::container::{self, find_shell_words, mount_argument};
 use crate::context::Context;
 use crate::directories::make;
@@ -21,8 +23,7 @@ use crate::state::JobState;
 use crate::{removal, tools};
 
 /// Apptainer's arguments for everything at this level. Its own `/dev` is docker's but for `full`.
-const BASE: [&str; 8] = [
-    "-s",
+const BASE: [&str; 7] = [
     "exec",
     "--contain",
     "--pid",
@@ -31,6 +32,10 @@ const BASE: [&str; 8] = [
     "--no-eval",
     "--no-mount=home,cwd,hostfs,bind-paths,tmp",
 ];
+
+/// Apptainer's configuration for layers. The kernel's overlayfs, as Apptainer mounts it, cannot mark removed directories in
+/// a user namespace: `rm -r` and dpkg fail. Its program fuse-overlayfs can. The rest is as Apptainer has it by default.
+const CONFIGURATION: &str = "enable overlay = driver\n";
 
 /// What Apptainer mounts on by itself.
 const PLACES: [&str; 5] = ["dev", "etc", "proc", "sys", "tmp"];
@@ -43,7 +48,7 @@ pub(crate) fn image(
     node: &Node,
     script: &Path,
 ) -> Result<PodSpec, StageFailure> {
-    let mut args = start(state);
+    let mut args = start(context, state, node.layer);
     match node.layer {
         Layer::Kept => {
             let lower = &state.image.rootfs;
@@ -113,7 +118,7 @@ pub(crate) fn helper(
     for name in PLACES.into_iter().chain(["var/tmp"]) {
         make(&root.join(name), 0o755)?;
     }
-    let mut args = start(state);
+    let mut args = start(context, state, Layer::PerStage);
     args.extend(mounts(&binds));
     args.push(root.display().to_string());
     args.extend(
@@ -134,8 +139,9 @@ pub(crate) fn probe(context: &Context, apptainer: &Path) -> Result<Layer, String
 }
 
 fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<Layer, String> {
+    write_private(&configuration(context), CONFIGURATION.as_bytes()).map_err(|error| chain(&error))?;
     let (image, layer) = (directory.join("image"), directory.join("layer"));
-    for needed in PLACES.map(|name| image.join(name)).iter().chain([&layer]) {
+    for needed in PLACES.map(|name| image.join(name)).iter().chain([&layer, &image.join("old/directory")]) {
         make(needed, 0o755).map_err(|failure| failure.to_string())?;
     }
     let mut binds = Vec::new();
@@ -148,12 +154,11 @@ fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<L
     for (layer, flags) in [(Layer::Kept, kept), (Layer::PerStage, vec!["--writable-tmpfs".to_owned()])] {
         let command = PodCommand {
             program: apptainer.to_owned(),
-            args: BASE
-                .map(str::to_owned)
-                .into_iter()
+            args: words_for(context, layer)
                 .chain(flags)
                 .chain(mounts(&binds))
-                .chain([image.display().to_string(), "/bin/touch".to_owned(), "/probe".to_owned()])
+                .chain([image.display().to_string()])
+                .chain(["/bin/rm", "-r", "/old"].map(str::to_owned))
                 .collect(),
             env: container::apptainer_environment(context),
             cwd: "/".into(),
@@ -171,9 +176,22 @@ fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<L
     Err(reasons.join(", "))
 }
 
-fn start(state: &JobState) -> Vec<String> {
-    let hostname = ["--hostname", &state.hostname, "--cwd", "/"];
-    BASE.into_iter().chain(hostname).map(str::to_owned).collect()
+fn start(context: &Context, state: &JobState, layer: Layer) -> Vec<String> {
+    let hostname = ["--hostname", &state.hostname, "--cwd", "/"].map(str::to_owned);
+    words_for(context, layer).chain(hostname).collect()
+}
+
+/// Apptainer's words up to the image's own. With set-user-id root it refuses a configuration, and a layer.
+fn words_for(context: &Context, layer: Layer) -> impl Iterator<Item = String> {
+    let configuration = match layer {
+        Layer::Kept => vec!["--config".to_owned(), configuration(context).display().to_string()],
+        Layer::PerStage => Vec::new(),
+    };
+    ["-s".to_owned()].into_iter().chain(configuration).chain(BASE.map(str::to_owned))
+}
+
+fn configuration(context: &Context) -> PathBuf {
+    context.paths.node_dir.join("apptainer.conf")
 }
 
 /// `/tmp`, kept until after_script. Apptainer's own has 64 MB.

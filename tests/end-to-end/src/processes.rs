@@ -1,6 +1,7 @@
 //! Looking for processes that a job left behind.
 
 use std::fs;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -25,4 +26,11 @@ pub fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
         assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
         sleep(Duration::from_millis(20));
     }
+}
+
+/// Sends `signal` (`TERM`) to a process, or with a dash in front to a process group.
+pub fn send(signal: &str, target: &str) {
+    let status =
+        Command::new("kill").args([&format!("-{signal}"), "--", target]).status().expect("kill starts");
+    assert!(status.success(), "kill -{signal} {target}");
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use end_to_end::bed::image;
 use end_to_end::executor::Site;
-use end_to_end::processes::{LIMIT, wait_until, with_mark};
+use end_to_end::processes::{LIMIT, send, wait_until, with_mark};
 use serde_json::json;
 
 use crate::LevelTest;
@@ -42,7 +42,7 @@ fn terminate(level: &str) {
     let mark = if level == "A" { 700_101 } else { 700_102 };
     let mut child = job.start("build_script", &stubborn(mark));
     wait_until("the script runs", LIMIT, || with_mark(&format!("sleep {mark}")).len() >= 3);
-    signal("-TERM", &format!("-{}", child.id()));
+    send("TERM", &format!("-{}", child.id()));
     child.wait().expect("the driver is our child");
     wait_until("all processes are gone", LIMIT, || with_mark(&format!("sleep {mark}")).is_empty());
     assert_eq!(job.run("after_script", "cat /builds/got").success(), "term\n");
@@ -106,7 +106,7 @@ fn fresh_layer(level: &str) {
     let mark = if level == "A" { 700_501 } else { 700_502 };
     let mut child = job.start("build_script", &format!("touch /dropped; sleep {mark}"));
     wait_until("the script runs", LIMIT, || !with_mark(&format!("sleep {mark}")).is_empty());
-    signal("-TERM", &format!("-{}", child.id()));
+    send("TERM", &format!("-{}", child.id()));
     child.wait().expect("the driver is our child");
     assert_eq!(job.run("after_script", "ls /kept /dropped 2>/dev/null; touch /new").success(), "");
     assert_eq!(job.run("after_script", "ls /new").success(), "/new\n");
@@ -206,9 +206,4 @@ fn batch_system(level: &str) {
 fn hostname() -> String {
     let output = Command::new("uname").arg("-n").output().expect("uname starts");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
-fn signal(signal: &str, target: &str) {
-    let status = Command::new("kill").args([signal, "--", target]).status().expect("kill starts");
-    assert!(status.success(), "kill {signal} {target}");
 }
