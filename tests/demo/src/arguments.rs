@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// A registry with the bed's test images, without TLS; by default the images are Docker Hub's.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) registry: Option<String>,
+    /// Starts the jobs on this machine, although there is a batch system.
+    #[arg(long)]
+    pub(crate) no_batch_system: bool,
     /// Where the GitLab stand-in listens. Compute nodes on other machines need an address of this one that they reach.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,

@@ -51,7 +51,7 @@ fn play(arguments: &Arguments, place: &Place, interrupt: &Interrupt) -> Result<b
     step(format!("gitlab-runner: {runner}"));
     let gitlab = GitLab::start(arguments.listen)?;
     step(format!("GitLab: a stand-in at {}", gitlab.url()));
-    let site = Site::write(place, &gitlab, arguments.registry.as_deref())?;
+    let site = Site::write(place, &gitlab, arguments)?;
     step(format!("batch system: {}", site.batch_system()));
     interrupt.check()?;
 

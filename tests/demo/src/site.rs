@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::arguments::Arguments;
 use crate::failure::DemoError;
 use crate::gitlab::GitLab;
 use crate::place::Place;
@@ -30,12 +31,13 @@ impl Site {
     ///
     /// # Errors
     /// Apptainer is missing, or the file cannot be written.
-    pub(crate) fn write(place: &Place, gitlab: &GitLab, registry: Option<&str>) -> Result<Self, DemoError> {
+    pub(crate) fn write(place: &Place, gitlab: &GitLab, arguments: &Arguments) -> Result<Self, DemoError> {
         if program("apptainer").is_none() {
             let hint = "the demo's jobs run in it; without --host the demo brings its own";
             return Err(DemoError::Missing { program: "apptainer", hint });
         }
-        let slurm = program("sbatch").is_some();
+        let registry = arguments.registry.as_deref();
+        let slurm = !arguments.no_batch_system && program("sbatch").is_some();
         let launch = if slurm { LAUNCH_SLURM } else { LAUNCH_NONE };
         let insecure = registry.map(|registry| format!("insecure_registries = [\"{registry}\"]\n"));
         let config = CONFIG.replace("[executor]\n", &format!("[executor]\n{}", insecure.unwrap_or_default()));

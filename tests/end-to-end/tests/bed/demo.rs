@@ -15,12 +15,13 @@ use crate::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("demo: every result is the expected one", results),
+    ("demo: without a batch system", without_batch_system),
     ("demo: an interrupt leaves nothing behind", interrupt),
 ];
 
 fn results() {
     let directory = TempDir::new_in("/scratch").expect("/scratch is writable in the bed");
-    let output = start(directory.path()).wait_with_output().expect("the demo is our child");
+    let output = start(directory.path(), &[]).wait_with_output().expect("the demo is our child");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
     let rows: Vec<Vec<&str>> = text
@@ -38,9 +39,18 @@ fn results() {
     nothing_is_left(directory.path());
 }
 
+fn without_batch_system() {
+    let directory = TempDir::new_in("/scratch").expect("/scratch is writable in the bed");
+    let output = start(directory.path(), &["--no-batch-system"]).wait_with_output();
+    let output = output.expect("the demo is our child");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("| Slurm job none on instance small"), "{text}");
+    nothing_is_left(directory.path());
+}
+
 fn interrupt() {
     let directory = TempDir::new_in("/scratch").expect("/scratch is writable in the bed");
-    let mut demo = start(directory.path());
+    let mut demo = start(directory.path(), &[]);
     let mut lines = BufReader::new(demo.stdout.take().expect("it was asked for")).lines();
     assert!(lines.any(|line| line.expect("the demo prints text").contains(" | ")), "a job starts");
     let pid = Pid::from_raw(i32::try_from(demo.id()).expect("a process id is an int"));
@@ -50,9 +60,11 @@ fn interrupt() {
     nothing_is_left(directory.path());
 }
 
-fn start(directory: &Path) -> Child {
+fn start(directory: &Path, further: &[&str]) -> Child {
     let mut demo = Command::new(program("demo"));
-    demo.args(["--listen", "127.0.0.1:0", "--registry", REGISTRY, "--directory"]).arg(directory);
+    demo.args(["--listen", "127.0.0.1:0", "--registry", REGISTRY, "--directory"])
+        .arg(directory)
+        .args(further);
     demo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the demo starts")
 }
 

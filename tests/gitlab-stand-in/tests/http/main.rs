@@ -5,6 +5,7 @@
 
 mod client;
 mod clock;
+mod endpoints;
 mod faults;
 mod git;
 mod management;
