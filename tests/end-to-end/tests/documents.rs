@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a document that cannot be read fails its test")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -79,4 +80,50 @@ fn every_bad_input_is_held_by_a_test() {
             assert!(source.contains(part), "{file} does not say `{part}`");
         }
     }
+}
+
+/// Section and key of each line of the example that sets one, commented out or not. gitlab-runner's own are left out.
+fn example_keys(text: &str) -> BTreeSet<String> {
+    let mut section = String::new();
+    let mut keys = BTreeSet::new();
+    for line in text.lines().map(|line| line.trim_start_matches("# ")) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            section = name
+                .replace("runners.small-node", "runners.I")
+                .replace("schedulers.gridengine", "schedulers.S");
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && key.chars().all(|sign| sign.is_ascii_lowercase() || sign == '_')
+            && !section.starts_with("runner.")
+            && section != "runner"
+        {
+            keys.insert(format!("[{section}] {key}"));
+        }
+    }
+    keys
+}
+
+/// The same of the first cells of the table: `[section]` and keys, each in backticks.
+fn contract_keys(text: &str) -> BTreeSet<String> {
+    let table = text.split("## 2. Configuration keys").nth(1).unwrap().split("### Variables").next().unwrap();
+    let cells =
+        table.lines().filter(|line| line.starts_with("| `")).map(|line| line.split(" | ").next().unwrap());
+    cells
+        .flat_map(|cell| {
+            let mut words = cell.split('`').skip(1).step_by(2).filter(|word| *word != "I").peekable();
+            let section = words.next_if(|word| word.starts_with('[')).unwrap_or("[]");
+            words
+                .filter(|word| !word.starts_with('['))
+                .map(move |key| format!("{section} {key}"))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[test]
+fn contracts_and_example_have_the_same_keys() {
+    let read = |path: &str| fs::read_to_string(repository().join(path)).unwrap();
+    let example = example_keys(&read("crates/meta-configure/example/gitlab-meta-runner.toml"));
+    let contracts = contract_keys(&read("docs/contracts.md"));
+    assert_eq!(contracts.difference(&example).collect::<Vec<_>>(), [""; 0], "only in contracts");
+    assert_eq!(example.difference(&contracts).collect::<Vec<_>>(), [""; 0], "only in the example");
 }
