@@ -27,6 +27,8 @@ pub struct Ledger {
     pub warned: BTreeMap<u64, u64>,
     /// The projects whose jobs are asked for, as they were when they were last listed.
     pub scope: Option<KnownScope>,
+    /// When a renewal of runner tokens was tried last; 0: never.
+    pub renewal_tried: u64,
 }
 
 /// Whose jobs are asked for. Kept for a while, since it costs requests and changes seldom.
@@ -187,6 +189,7 @@ impl Ledger {
             keep_alive: file.keep_alive,
             warned: file.warned,
             scope: file.scope,
+            renewal_tried: file.renewal_tried,
         })
     }
 
@@ -197,6 +200,7 @@ impl Ledger {
             keep_alive: &self.keep_alive,
             warned: &self.warned,
             scope: self.scope.as_ref(),
+            renewal_tried: self.renewal_tried,
             launches: &self.launches,
         };
         let mut text =
@@ -251,6 +255,8 @@ struct FileIn {
     warned: BTreeMap<u64, u64>,
     #[serde(default)]
     scope: Option<KnownScope>,
+    #[serde(default)]
+    renewal_tried: u64,
     launches: Vec<Launch>,
 }
 
@@ -263,7 +269,13 @@ struct FileOut<'a> {
     warned: &'a BTreeMap<u64, u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a KnownScope>,
+    #[serde(skip_serializing_if = "is_never")]
+    renewal_tried: u64,
     launches: &'a [Launch],
+}
+
+fn is_never(time: &u64) -> bool {
+    *time == 0
 }
 
 mod instance_name {
@@ -307,6 +319,7 @@ mod tests {
         assert_eq!(Ledger::parse(&ledger.render()).unwrap(), ledger);
         ledger.keep_alive.insert("big-node".to_owned(), 5);
         ledger.warned.insert(4711, 6);
+        ledger.renewal_tried = 7;
         let project =
             KnownProject { id: 1, path: "g/p".to_owned(), protected: Some(ProtectedRefs::default()) };
         ledger.scope = Some(KnownScope { of: "group g".to_owned(), listed: 7, projects: vec![project] });

@@ -19,6 +19,7 @@ mod gather;
 mod look;
 mod metrics;
 mod queue;
+mod renewal;
 mod scope;
 mod search_path;
 mod service;

@@ -18,7 +18,7 @@ use meta_host::{clock, exit, process};
 use crate::failure::LauncherError;
 use crate::setup::Setup;
 use crate::troubles::Troubles;
-use crate::{gather, metrics, queue, submit};
+use crate::{gather, metrics, queue, renewal, submit};
 
 /// A tick that meets another one leaves soon.
 const LEASE_WAIT: Duration = Duration::from_secs(5);
@@ -83,7 +83,12 @@ pub(crate) fn tick(
         }
         tick.perform(action)?;
     }
-    tick.ledger.prune(clock::now());
+    let now = clock::now();
+    let renews = renewal::is_due(&tick.registrations, &tick.ledger, now);
+    if renews {
+        tick.ledger.renewal_tried = now;
+    }
+    tick.ledger.prune(now);
     tick.save()?;
     let failed = tick.failed;
     if let Some(path) = setup.metrics_file()? {
@@ -96,6 +101,11 @@ pub(crate) fn tick(
             gitlab.requests() - requests,
         );
         metrics::write(&path, &text)?;
+    }
+    // The lease is released.
+    drop(tick);
+    if renews {
+        renewal::renew(setup, now, troubles);
     }
     Ok(if troubles.take_met() | failed { exit::PARTIAL } else { exit::DONE })
 }
