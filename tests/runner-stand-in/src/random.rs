@@ -9,3 +9,9 @@ pub(crate) fn hex() -> String {
     let half = || RandomState::new().build_hasher().finish();
     format!("{:016x}{:016x}", half(), half())
 }
+
+/// Up to ten decimal digits.
+pub(crate) fn digits() -> String {
+    let number = RandomState::new().build_hasher().finish();
+    (number % (1 << 32)).to_string()
+}

@@ -40,7 +40,7 @@ pub(crate) struct Job {
     pub(crate) credentials: List<Credentials>,
     pub(crate) dependencies: List<Dependency>,
     pub(crate) features: Features,
-    #[serde(skip_serializing_if = "List::is_none")]
+    #[serde(skip_serializing_if = "is_empty")]
     pub(crate) hooks: List<Hook>,
     policy_options: PolicyOptions,
     suspend_options: SuspendOptions,
@@ -269,7 +269,8 @@ mod tests {
 
     #[test]
     fn absent_lists_are_null_and_empty_ones_stay() {
-        let job = encoded(r#"{"id": 7, "steps": [], "variables": null, "unknown": 1, "run": ""}"#);
+        let job =
+            encoded(r#"{"id": 7, "steps": [], "variables": null, "unknown": 1, "run": "", "hooks": []}"#);
         assert_eq!(job["variables"], Value::Null);
         assert_eq!(job["steps"], serde_json::json!([]));
         assert_eq!(

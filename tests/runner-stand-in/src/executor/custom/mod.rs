@@ -22,6 +22,7 @@ use crate::build::failure::JobError;
 use crate::build::{Build, directories};
 use crate::config::{Custom, Runner};
 use crate::joblog::Source;
+use crate::random;
 use crate::scope::{End, Scope};
 
 /// For each of config, prepare and cleanup, unless configured.
@@ -69,7 +70,7 @@ impl CustomExecutor {
     pub(super) fn prepare(&mut self, build: &mut Build, scope: &Scope) -> Result<(), JobError> {
         let driver = self.driver()?.clone();
         let failed = |error: std::io::Error| JobError::System(error.to_string());
-        let directory = private_directory("custom-executor").tempdir().map_err(failed)?;
+        let directory = private_directory(&std::env::temp_dir(), "custom-executor").map_err(failed)?;
         write_job_response(build, directory.path()).map_err(failed)?;
         self.directory = Some(directory);
 
@@ -149,7 +150,7 @@ impl CustomExecutor {
     /// `script<random>/script`, 0700, kept until the end of the job.
     fn write_script(&self, script: &str) -> std::io::Result<PathBuf> {
         let places = self.places()?;
-        let directory = private_directory("script").tempdir_in(places.directory)?.keep();
+        let directory = private_directory(&places.directory, "script")?.keep();
         let path = directory.join("script");
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o700).open(&path)?;
         file.write_all(script.as_bytes())?;
@@ -241,11 +242,12 @@ fn timeout(configured: Option<i64>, default: Duration) -> Duration {
     }
 }
 
-/// A directory with a random end of its name, for us only.
-fn private_directory(prefix: &str) -> tempfile::Builder<'_, 'static> {
+/// A new directory for us only. Its name ends in digits, as those that Go makes.
+fn private_directory(parent: &Path, prefix: &str) -> std::io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(prefix).permissions(std::fs::Permissions::from_mode(0o700));
-    builder
+    let name = format!("{prefix}{}", random::digits());
+    builder.prefix(&name).rand_bytes(0).permissions(std::fs::Permissions::from_mode(0o700));
+    builder.tempdir_in(parent)
 }
 
 fn write_job_response(build: &Build, directory: &Path) -> std::io::Result<()> {
