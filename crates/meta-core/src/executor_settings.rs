@@ -11,12 +11,14 @@ use crate::variables::Variables;
 pub struct ExecutorSettings {
     /// `None`: the instance's rendered `[runner] builds_dir`.
     pub builds_dir: Option<PathBuf>,
-    /// `None`: below `node_dir`.
+    /// Of unpacked images if it is on a disk of the node, else of their compressed layers. `None`: below `node_dir`.
     pub image_dir: Option<PathBuf>,
-    /// `None`: below `node_dir`.
+    /// Of compressed layers. `None`: `image_dir` if that is shared by nodes, else layers are not kept.
     pub image_cache_dir: Option<PathBuf>,
     /// `None`: below `node_dir`.
     pub image_tmp_dir: Option<PathBuf>,
+    /// Bytes of images that a node keeps; `None`: all.
+    pub image_max_size: Option<u64>,
     /// `None`: `/var/tmp/gitlab-meta-runner-UID`.
     pub node_dir: Option<PathBuf>,
     /// Tried in this order. Empty if the configuration says nothing: then docker's default, `always`.
@@ -130,6 +132,7 @@ pub(crate) fn expand(
         image_dir: path(&config.image_dir)?,
         image_cache_dir: path(&config.image_cache_dir)?,
         image_tmp_dir: path(&config.image_tmp_dir)?,
+        image_max_size: config.image_max_size,
         node_dir: path(&config.node_dir)?,
         pull_policy,
         allowed_pull_policies,

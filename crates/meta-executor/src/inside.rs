@@ -6,12 +6,15 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use meta_host::files::write_private;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::close;
 
 use crate::failure::chain;
-use crate::image::unpack::unpack;
+use crate::image::census::Census;
+use crate::image::own_command::{BROKEN_IMAGE, FULL_DISK};
+use crate::image::unpack::{UnpackError, unpack};
 use crate::pod::{init, outer};
 use crate::removal;
 
@@ -29,11 +32,31 @@ pub(crate) fn main(words: &[String]) -> Option<ExitCode> {
         }
         ("unpack", [rootfs, layers @ ..]) => {
             let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();
-            Some(finish(unpack(&layers, Path::new(rootfs)).map_err(|error| chain(&error))))
+            Some(
+                unpack(&layers, Path::new(rootfs))
+                    .map_or_else(|error| unpack_failure(&error), |()| ExitCode::SUCCESS),
+            )
         }
+        ("census", [tree, answer]) => Some(finish(census(Path::new(tree), Path::new(answer)))),
         ("remove", trees) => Some(finish(removal::main(trees))),
         _ => None,
     }
+}
+
+fn unpack_failure(error: &UnpackError) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{}", chain(error));
+    match error {
+        error if error.is_full_disk() => ExitCode::from(FULL_DISK),
+        error if error.is_the_images() => ExitCode::from(BROKEN_IMAGE),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn census(tree: &Path, answer: &Path) -> Result<(), String> {
+    let census = Census::of(tree)
+        .map_err(|error| format!("cannot count the files of `{}`: {error}", tree.display()))?;
+    let text = serde_json::to_string(&census).expect("a census has only numbers");
+    write_private(answer, text.as_bytes()).map_err(|error| chain(&error))
 }
 
 fn finish(result: Result<(), String>) -> ExitCode {

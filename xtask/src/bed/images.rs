@@ -34,6 +34,7 @@ const IMAGES: &[Image] = &[
     image!("workdir", "latest"),
     image!("noshell", "latest"),
     image!("multilayer", "latest"),
+    image!("large", "latest"),
 ];
 
 /// Further names: same last part and tag, different images. A cache that drops a part of the name mixes them up.

@@ -14,6 +14,8 @@ pub struct ExecutorConfig {
     pub image_cache_dir: Option<Template>,
     /// Scratch space of pulls.
     pub image_tmp_dir: Option<Template>,
+    /// Bytes of images that are kept.
+    pub image_max_size: Option<u64>,
     /// The node's own directory.
     pub node_dir: Option<Template>,
     /// One or more policies, tried in order.
@@ -116,6 +118,7 @@ pub(crate) fn read(section: Section<'_>) -> ExecutorConfig {
         image_dir: section.template("image_dir", Use::Path),
         image_cache_dir: section.template("image_cache_dir", Use::Path),
         image_tmp_dir: section.template("image_tmp_dir", Use::Path),
+        image_max_size: section.positive("image_max_size", " bytes"),
         node_dir: section.template("node_dir", Use::Path),
         pull_policy: section.one_or_more_templates("pull_policy"),
         allowed_pull_policies: section.templates("allowed_pull_policies", Use::Text),

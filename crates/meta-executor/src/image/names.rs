@@ -1,5 +1,8 @@
 //! What image names meant when they were last asked for, and who may use the answer without asking again.
 
+use std::path::PathBuf;
+
+use meta_host::files::{FileError, make_private_dir, read_private, write_private};
 use serde::{Deserialize, Serialize};
 
 use super::platform::Platform;
@@ -37,15 +40,38 @@ impl NameRecord {
         }
         self
     }
+}
 
-    /// Whether the record is that of `name`, and not of one whose key is the same.
-    pub(super) fn is_of(&self, name: &Reference, platform: &Platform) -> bool {
-        self.name == name.to_string() && self.platform == platform.to_string()
+/// A directory of [`NameRecord`]s. Nodes that share layers share what names mean, too.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(super) directory: PathBuf,
+}
+
+impl Names {
+    /// What `name` meant for `platform` when it was last asked for.
+    pub(crate) fn record(&self, name: &Reference, platform: &Platform) -> Option<NameRecord> {
+        let text = read_private(&self.directory.join(file_name(name, platform))).ok()?;
+        let is_its =
+            |record: &NameRecord| record.name == name.to_string() && record.platform == platform.to_string();
+        serde_json::from_str(&text).ok().filter(is_its)
+    }
+
+    /// Remembers what a name means.
+    pub(crate) fn remember(
+        &self,
+        name: &Reference,
+        platform: &Platform,
+        record: &NameRecord,
+    ) -> Result<(), FileError> {
+        make_private_dir(&self.directory)?;
+        let text = serde_json::to_string_pretty(record).expect("a record has only strings and numbers");
+        write_private(&self.directory.join(file_name(name, platform)), text.as_bytes())
     }
 }
 
 /// Name of the file for the record of `name`.
-pub(super) fn file_name(name: &Reference, platform: &Platform) -> String {
+fn file_name(name: &Reference, platform: &Platform) -> String {
     let key = sha256(format!("{name} {platform}").as_bytes());
     format!("{}.json", key.trim_start_matches("sha256:"))
 }
@@ -62,6 +88,22 @@ mod tests {
         assert_eq!(record.projects, [7, 8]);
         assert!(!record.public && !record.may_be_used_by(9));
         assert!(record.allowing(9, true).may_be_used_by(10));
+    }
+
+    #[test]
+    fn a_record_of_another_name_is_not_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = Names { directory: directory.path().join("names") };
+        let name = Reference::parse("reg.io/a:1").expect("a name");
+        let platform = Platform::native();
+        assert_eq!(names.record(&name, &platform), None);
+        let mut record =
+            NameRecord { name: name.to_string(), platform: platform.to_string(), ..NameRecord::default() };
+        names.remember(&name, &platform, &record).unwrap();
+        assert_eq!(names.record(&name, &platform), Some(record.clone()));
+        record.name = "reg.io/b:1".to_owned();
+        names.remember(&name, &platform, &record).unwrap();
+        assert_eq!(names.record(&name, &platform), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use meta_core::secret::Secret;
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use ureq::http::{Response, StatusCode, header};
@@ -47,11 +47,18 @@ pub(crate) struct Repository<'a> {
 pub(crate) struct Manifest {
     /// `sha256:...` of its bytes.
     pub(crate) digest: String,
+    pub(crate) text: Vec<u8>,
     pub(crate) manifest: ImageManifest,
     /// `sha256:...` of what the reference named: the index's for an image of several platforms, else the manifest's.
     pub(crate) named_digest: String,
     /// Whether an index said for which platform it is.
     pub(crate) platform_known: bool,
+}
+
+impl Manifest {
+    pub(crate) fn media_type(&self) -> String {
+        self.manifest.media_type().as_ref().unwrap_or(&MediaType::ImageManifest).to_string()
+    }
 }
 
 impl<'a> Repository<'a> {
@@ -97,6 +104,7 @@ impl<'a> Repository<'a> {
                     manifest: self.understood(&version, &text)?,
                     named_digest: named_digest.clone(),
                     digest,
+                    text,
                     platform_known,
                 });
             }
@@ -152,7 +160,14 @@ impl<'a> Repository<'a> {
     /// A blob as a stream. The caller checks the digest.
     pub(crate) fn blob(&self, blob: &Descriptor) -> Result<impl Read + use<>, RegistryError> {
         let url = self.blob_url(blob);
-        Ok(self.send("GET", &url, "*/*")?.into_body().into_with_config().limit(u64::MAX).reader())
+        let digest = blob.digest();
+        let response = self.send("GET", &url, "*/*").map_err(|error| match error {
+            RegistryError::NotFound(_) => {
+                self.no_image(format!("the registry does not have its part {digest}"))
+            }
+            error => error,
+        })?;
+        Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
     /// Where a blob is, for messages.

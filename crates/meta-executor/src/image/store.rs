@@ -1,40 +1,52 @@
-//! The store of unpacked images: one directory per manifest digest, made under a temporary name and renamed, never changed.
+//! The store of images: unpacked ones on this node and, where it is to be shared, their compressed parts for all nodes.
 //!
 //! ```text
-//! images/sha256-DIGEST[.root-only]/{rootfs/, config.json}
-//! images/names/HASH.json      what a complete image name meant last, and who may use it without asking the registry
+//! images/sha256-DIGEST[.root-only]/   unpacked, made under a temporary name and renamed, never changed   `entry`
+//! images/in-use/                      which job uses what                                              `in_use`
+//! layers/sha256-DIGEST/               the parts as the registry has them, an OCI image layout           `layout`
+//! names/HASH.json                     what a complete image name meant last, and who may use it        `names`
 //! ```
+//!
+//! Everything is found by the manifest's digest, and parts of one image are never taken for another: who knows the digest
+//! of a layer has not shown that he may read it.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use meta_host::files::{make_private_dir, read_private, write_private};
-use meta_host::lease::Lease;
-use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
-use sha2::{Digest as _, Sha256};
+use meta_host::files::make_private_dir;
+use oci_spec::image::ImageConfiguration;
+use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
-use super::names;
-pub(crate) use super::names::NameRecord;
-use super::platform::Platform;
-use super::reference::Reference;
-use super::registry::{Manifest, RegistryError, Repository, digest_text, sha256};
+use super::census::Census;
+use super::entry::{Entry, Found};
+use super::file_system::is_local;
+use super::keeper::Keeper;
+use super::layout::{Layout, Parts};
+use super::names::Names;
+use super::registry::{Manifest, RegistryError, Repository};
+use super::{in_use, own_command};
 use crate::context::Context;
-use crate::pod::spec::{Mapping, PodCommand, PodSpec, RootSpec};
-use crate::pod::{PodError, driver};
+use crate::log_line;
+use crate::pod::PodError;
+use crate::pod::spec::Mapping;
 
-/// How long to wait for another process that pulls the same image: a large one may take minutes.
-const PULL_WAIT: Duration = Duration::from_secs(1800);
-
-/// Where images are kept on this node.
+/// Where images are kept, and for whom.
 #[derive(Debug)]
 pub(crate) struct Store {
-    pub(crate) images: PathBuf,
-    /// For layers while they are downloaded.
-    pub(crate) temporary: PathBuf,
-    pub(crate) mapping: Mapping,
+    /// Unpacked, on a disk of this node.
+    pub(super) images: PathBuf,
+    /// Compressed, maybe shared by nodes; without it they are thrown away when they are unpacked.
+    pub(super) layers: Option<PathBuf>,
+    /// For compressed parts that are thrown away.
+    pub(super) temporary: PathBuf,
+    /// Bytes of unpacked images, and of kept layers; above it the least recently used ones go.
+    pub(super) max_size: Option<u64>,
+    mapping: Mapping,
+    /// The job's directory on this node: while it is there, the job's images stay.
+    job: PathBuf,
+    pub(crate) names: Names,
 }
 
 /// An image that is ready to use.
@@ -55,16 +67,20 @@ pub(crate) enum StoreError {
     Registry(#[from] RegistryError),
     #[error("cannot {action} `{path}`")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
-    #[error("cannot prepare the image store")]
+    #[error("cannot write to the image store")]
     Prepare(#[source] meta_host::files::FileError),
-    #[error("cannot wait for another pull of the same image")]
+    #[error("cannot hold the lock of a pull")]
     Lease(#[source] meta_host::lease::LeaseError),
-    #[error("cannot understand the image's configuration")]
-    Config { source: serde_json::Error },
+    #[error("a layer of the image is broken")]
+    Broken,
+    #[error("no space left on device while the image was unpacked")]
+    Full,
     #[error("cannot unpack the image: exit code {0}")]
     Unpack(i32),
     #[error("cannot unpack the image")]
     Pod(#[source] PodError),
+    #[error("the pull was stopped")]
+    Stopped,
 }
 
 impl StoreError {
@@ -72,7 +88,7 @@ impl StoreError {
     pub(crate) fn is_final(&self) -> bool {
         match self {
             Self::Registry(error) => error.is_final(),
-            Self::Config { .. } | Self::NotHere => true,
+            Self::Broken | Self::NotHere => true,
             _ => false,
         }
     }
@@ -85,197 +101,237 @@ impl StoreError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Registry(error) => error.hint(),
             Self::NotHere => "the policy `never` uses only images that this node has; use another policy",
-            Self::Config { .. } => "the image is broken; build and push it again",
-            _ => "check that the node has room and that `image_dir` and `node_dir` can be written",
+            Self::Registry(error) => error.hint(),
+            Self::Broken => "build the image again and push it",
+            _ => {
+                "check that the node has room and that `node_dir`, `image_dir` and `image_tmp_dir` can be written; `image_max_size` limits what is kept"
+            }
         }
     }
 }
 
 impl Store {
-    /// The store of this node.
+    /// The store of this node, for the job of `context`.
     pub(crate) fn new(context: &Context, mapping: Mapping) -> Self {
         let (settings, node_dir) = (&context.settings, &context.paths.node_dir);
+        let image_dir = settings.image_dir.as_ref();
+        let (local, shared) = (image_dir.filter(|dir| is_local(dir)), image_dir.filter(|dir| !is_local(dir)));
+        let images = local.cloned().unwrap_or_else(|| node_dir.join("images"));
+        let layers = settings.image_cache_dir.as_ref().or(shared).cloned();
+        let temporary = settings.image_tmp_dir.clone().unwrap_or_else(|| node_dir.join("tmp"));
         Self {
-            images: settings.image_dir.clone().unwrap_or_else(|| node_dir.join("images")),
-            temporary: settings.image_tmp_dir.clone().unwrap_or_else(|| node_dir.join("tmp")),
+            names: Names { directory: layers.as_ref().unwrap_or(&images).join("names") },
+            images,
+            layers,
+            // It may be shared, too, and the locks of pulls are this node's.
+            temporary: temporary.join(&context.environment.hostname),
+            max_size: settings.image_max_size,
             mapping,
+            job: context.paths.overlay.clone(),
         }
     }
 
-    /// The image with this manifest digest, if it is here.
-    pub(crate) fn get(&self, digest: &str) -> Option<StoredImage> {
-        let directory = self.directory(digest);
-        let text = fs::read(directory.join("config.json")).ok()?;
-        let config = serde_json::from_slice(&text).ok()?;
-        Some(StoredImage { rootfs: directory.join("rootfs"), config, id: sha256(&text) })
+    /// The unpacked image with this manifest digest, if it is here and whole. The job is noted as its user.
+    pub(crate) fn get(&self, digest: &str) -> Result<Option<StoredImage>, StoreError> {
+        let entry = self.entry(digest);
+        let (image, census) = {
+            let _lock = self.lock(FlockOperation::LockShared)?;
+            in_use::mark(&self.images, &entry, &self.job)
+                .map_err(io_error("mark as used", entry.directory()))?;
+            match entry.find(&boot()) {
+                Found::Nothing => return Ok(None),
+                Found::Good(image) => (image, None),
+                Found::Doubtful(image, census) => (image, Some(census)),
+            }
+        };
+        if let Some(census) = census {
+            if self.count(&entry)? != census {
+                log_line(&format!(
+                    "WARNING: the unpacked image {digest} is damaged and will be unpacked again"
+                ));
+                return Ok(None);
+            }
+            entry.write_contents(census, &boot()).map_err(StoreError::Prepare)?;
+        }
+        // Not worth a failure: it is then evicted a little early.
+        let _ = entry.touch();
+        Ok(Some(*image))
     }
 
-    /// What `name` meant for `platform` when it was last asked for.
-    pub(crate) fn record(&self, name: &Reference, platform: &Platform) -> Option<NameRecord> {
-        let text = read_private(&self.names().join(names::file_name(name, platform))).ok()?;
-        serde_json::from_str(&text).ok().filter(|record: &NameRecord| record.is_of(name, platform))
+    /// The image from here or, unpacked anew, from what the nodes share. No registry is asked.
+    pub(crate) fn find(&self, digest: &str) -> Result<Option<StoredImage>, StoreError> {
+        if let Some(image) = self.get(digest)? {
+            return Ok(Some(image));
+        }
+        let kept = self.layers.as_ref().map(|layers| Layout::new(layers.join(file_name(digest))));
+        match kept.as_ref().and_then(|layout| Some((layout, layout.load(digest)?))) {
+            None => Ok(None),
+            Some((layout, parts)) => {
+                self.add_with(digest, |rootfs| self.unpack_kept(layout, parts, rootfs)).map(Some)
+            }
+        }
     }
 
-    /// Remembers what a name means.
-    pub(crate) fn remember(
-        &self,
-        name: &Reference,
-        platform: &Platform,
-        record: &NameRecord,
-    ) -> Result<(), StoreError> {
-        make_private_dir(&self.names()).map_err(StoreError::Prepare)?;
-        let text = serde_json::to_string_pretty(record).expect("a record has only strings and numbers");
-        write_private(&self.names().join(names::file_name(name, platform)), text.as_bytes())
-            .map_err(StoreError::Prepare)
-    }
-
-    fn names(&self) -> PathBuf {
-        self.images.join("names")
-    }
-
-    /// Downloads and unpacks the image of `manifest`, unless another process does or has done it.
+    /// Downloads and unpacks the image of `found`, unless another process does or has done it.
     pub(crate) fn add(
         &self,
         found: &Manifest,
         repository: &Repository<'_>,
     ) -> Result<StoredImage, StoreError> {
-        let (digest, manifest) = (found.digest.as_str(), &found.manifest);
+        self.add_with(&found.digest, |rootfs| match &self.layers {
+            Some(layers) => self.keep_and_unpack(layers, found, repository, rootfs),
+            None => {
+                let layout = Layout::new(self.temporary.join(self.entry(&found.digest).name()));
+                let parts = self.download_and_unpack(&layout, found, repository, rootfs)?;
+                fs::remove_dir_all(layout.directory()).map_err(io_error("remove", layout.directory()))?;
+                Ok(parts.config)
+            }
+        })
+    }
+
+    /// Makes the entry of `digest`. `unpack` fills the directory that it is given and returns the image's configuration.
+    fn add_with(
+        &self,
+        digest: &str,
+        unpack: impl FnOnce(&Path) -> Result<Vec<u8>, StoreError>,
+    ) -> Result<StoredImage, StoreError> {
         make_private_dir(&self.images).map_err(StoreError::Prepare)?;
         make_private_dir(&self.temporary).map_err(StoreError::Prepare)?;
-        let directory = self.directory(digest);
-        let lease =
-            Lease::acquire(&directory.with_extension("lease"), PULL_WAIT).map_err(StoreError::Lease)?;
-        if let Some(image) = self.get(digest) {
+        let entry = self.entry(digest);
+        let keeper = Keeper::acquire(&entry.lease(), digest)?;
+        if let Some(image) = self.get(digest)? {
             return Ok(image);
         }
-        let partial = directory.with_extension("partial");
+        let partial = entry.partial();
         // An entry that `get` does not take is broken; a partial one is what a killed puller left.
-        self.remove(&[&partial, &directory])?;
-        let rootfs = partial.join("rootfs");
-        fs::create_dir_all(&rootfs).map_err(io_error("make", &rootfs))?;
-        let config = read_all(repository, manifest.config())?;
-        serde_json::from_slice::<ImageConfiguration>(&config)
-            .map_err(|source| StoreError::Config { source })?;
-        let layers = self.download(manifest, repository)?;
-        self.unpack(&layers, &rootfs)?;
-        // Last: its presence says that the rest is complete.
-        write_private(&partial.join("config.json"), &config).map_err(StoreError::Prepare)?;
-        fs::rename(&partial, &directory).map_err(io_error("finish", &directory))?;
-        drop(layers);
-        drop(lease);
-        self.get(digest).ok_or(StoreError::Unpack(0))
-    }
-
-    /// Removes trees of any owner: files of subordinate ids can only be removed where the ids are mapped.
-    pub(crate) fn remove(&self, trees: &[&Path]) -> Result<(), StoreError> {
-        let args = trees
-            .iter()
-            .filter(|tree| tree.symlink_metadata().is_ok())
-            .map(|tree| tree.display().to_string());
-        let args: Vec<String> = ["remove".to_owned()].into_iter().chain(args).collect();
-        if args.len() == 1 { Ok(()) } else { in_pod(args, self.mapping) }
-    }
-
-    fn download(&self, manifest: &ImageManifest, repository: &Repository<'_>) -> Result<Layers, StoreError> {
-        let mut layers = Layers::default();
-        for (number, layer) in manifest.layers().iter().enumerate() {
-            let path = self.temporary.join(format!("layer-{}-{number}", std::process::id()));
-            layers.files.push(path.clone());
-            download(repository, layer, &path)?;
+        self.remove(&[partial.directory(), entry.directory()])?;
+        fs::create_dir_all(partial.rootfs()).map_err(io_error("make", &partial.rootfs()))?;
+        let made = unpack(&partial.rootfs()).and_then(|config| {
+            let census = self.count(&partial)?;
+            partial.write_config(&config).map_err(StoreError::Prepare)?;
+            partial.write_contents(census, &boot()).map_err(StoreError::Prepare)
+        });
+        if let Err(error) = made {
+            // What stays is removed by the next pull; the first error is the one to report.
+            let _ = self.remove(&[partial.directory()]);
+            return Err(error);
         }
-        Ok(layers)
-    }
-
-    fn unpack(&self, layers: &Layers, rootfs: &Path) -> Result<(), StoreError> {
-        let files = layers.files.iter().map(|file| file.display().to_string());
-        let args = ["unpack".to_owned(), rootfs.display().to_string()].into_iter().chain(files);
-        in_pod(args.collect(), self.mapping)
-    }
-
-    fn directory(&self, digest: &str) -> PathBuf {
-        let owners = match self.mapping {
-            Mapping::Subordinate(_) => "",
-            Mapping::RootOnly => ".root-only",
-            Mapping::Unmapped => ".unmapped",
-        };
-        self.images.join(format!("{}{owners}", digest.replace(':', "-")))
-    }
-}
-
-/// Downloaded layers; the files are removed when they are no longer needed.
-#[derive(Debug, Default)]
-struct Layers {
-    files: Vec<PathBuf>,
-}
-
-impl Drop for Layers {
-    fn drop(&mut self) {
-        for file in &self.files {
-            let _ = fs::remove_file(file);
+        if keeper.is_lost() {
+            return keeper.release().and(Err(StoreError::Stopped));
         }
+        fs::rename(partial.directory(), entry.directory()).map_err(io_error("finish", entry.directory()))?;
+        keeper.release()?;
+        let image = self.get(digest)?.ok_or(StoreError::NotHere)?;
+        self.tidy();
+        Ok(image)
     }
-}
 
-/// Runs one of our own hidden commands with the ids of a job.
-fn in_pod(args: Vec<String>, mapping: Mapping) -> Result<(), StoreError> {
-    let spec = PodSpec {
-        hostname: "images".to_owned(),
-        umask: 0o022,
-        root: RootSpec::Host,
-        command: PodCommand {
-            program: PathBuf::from("/proc/self/exe"),
-            args,
-            env: Vec::new(),
-            cwd: PathBuf::from("/"),
-            stdin: None,
-            output_owner: 0,
-            entry: None,
-        },
-    };
-    match driver::run(&spec, mapping).map_err(StoreError::Pod)?.code {
-        0 => Ok(()),
-        code => Err(StoreError::Unpack(code)),
-    }
-}
-
-fn download(repository: &Repository<'_>, descriptor: &Descriptor, path: &Path) -> Result<(), StoreError> {
-    let mut blob = repository.blob(descriptor)?;
-    let mut file = File::create(path).map_err(io_error("make", path))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        let count = blob.read(&mut buffer).map_err(|source| interrupted(repository, descriptor, source))?;
-        if count == 0 {
-            break;
+    fn keep_and_unpack(
+        &self,
+        layers: &Path,
+        found: &Manifest,
+        repository: &Repository<'_>,
+        rootfs: &Path,
+    ) -> Result<Vec<u8>, StoreError> {
+        make_private_dir(layers).map_err(StoreError::Prepare)?;
+        let directory = layers.join(file_name(&found.digest));
+        let beside =
+            |extension: &str| directory.with_file_name(format!("{}.{extension}", file_name(&found.digest)));
+        let keeper = Keeper::acquire(&beside("lease"), &found.digest)?;
+        let layout = Layout::new(directory.clone());
+        if let Some(parts) = layout.load(&found.digest) {
+            // Another node was faster. What is complete is not changed any more, so this needs no lock.
+            keeper.release()?;
+            return self.unpack_kept(&layout, parts, rootfs);
         }
-        hash.update(&buffer[..count]);
-        file.write_all(&buffer[..count]).map_err(io_error("write", path))?;
+        let partial = Layout::new(beside("partial"));
+        let parts = self.download_and_unpack(&partial, found, repository, rootfs)?;
+        if keeper.is_lost() {
+            return keeper.release().and(Err(StoreError::Stopped));
+        }
+        // An incomplete one under the final name was damaged later.
+        if let Err(error) = fs::remove_dir_all(&directory)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(io_error("remove", &directory)(error));
+        }
+        fs::rename(partial.directory(), &directory).map_err(io_error("finish", &directory))?;
+        keeper.release()?;
+        Ok(parts.config)
     }
-    check_digest(&digest_text(hash.finalize().as_slice()), descriptor)
+
+    fn download_and_unpack(
+        &self,
+        layout: &Layout,
+        found: &Manifest,
+        repository: &Repository<'_>,
+        rootfs: &Path,
+    ) -> Result<Parts, StoreError> {
+        let parts = layout.download_config(found, repository)?;
+        layout.download_layers(&found.manifest, repository, |layers| self.unpack(layers, rootfs))?;
+        layout.finish(found)?;
+        Ok(parts)
+    }
+
+    fn unpack_kept(&self, layout: &Layout, parts: Parts, rootfs: &Path) -> Result<Vec<u8>, StoreError> {
+        let layers: Vec<PathBuf> = parts.manifest.layers().iter().map(|layer| layout.blob(layer)).collect();
+        self.unpack(&layers, rootfs)?;
+        // Not worth a failure: it is then evicted a little early.
+        let _ = layout.touch();
+        Ok(parts.config)
+    }
+
+    fn unpack(&self, layers: &[PathBuf], rootfs: &Path) -> Result<(), StoreError> {
+        let words = ["unpack".to_owned(), rootfs.display().to_string()].into_iter();
+        own_command::run(
+            words.chain(layers.iter().map(|layer| layer.display().to_string())).collect(),
+            self.mapping,
+        )
+    }
+
+    fn count(&self, entry: &Entry) -> Result<Census, StoreError> {
+        let answer = entry.directory().join("census.json");
+        let words = ["census", &entry.rootfs().display().to_string(), &answer.display().to_string()];
+        own_command::run(words.map(str::to_owned).to_vec(), self.mapping)?;
+        let text = fs::read(&answer).map_err(io_error("read", &answer))?;
+        serde_json::from_slice(&text).map_err(|error| io_error("understand", &answer)(error.into()))
+    }
+
+    pub(super) fn remove(&self, trees: &[&Path]) -> Result<(), StoreError> {
+        let there = trees.iter().filter(|tree| tree.symlink_metadata().is_ok());
+        let words: Vec<String> = there.map(|tree| tree.display().to_string()).collect();
+        if words.is_empty() {
+            return Ok(());
+        }
+        own_command::run(["remove".to_owned()].into_iter().chain(words).collect(), self.mapping)
+    }
+
+    pub(super) fn entry(&self, digest: &str) -> Entry {
+        Entry::new(&self.images, digest, self.mapping)
+    }
+
+    /// Keeps evictions away (shared) or everybody else (exclusive) for the moment between a look and what follows from it.
+    /// Only processes of this node have to do with unpacked images.
+    pub(super) fn lock(&self, kind: FlockOperation) -> Result<File, StoreError> {
+        make_private_dir(&self.images).map_err(StoreError::Prepare)?;
+        let path = self.images.join(".lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(io_error("open", &path))?;
+        flock(&file, kind).map_err(|error| io_error("lock", &path)(error.into()))?;
+        Ok(file)
+    }
 }
 
-fn read_all(repository: &Repository<'_>, descriptor: &Descriptor) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = Vec::new();
-    repository
-        .blob(descriptor)?
-        .read_to_end(&mut bytes)
-        .map_err(|source| interrupted(repository, descriptor, source))?;
-    check_digest(&sha256(&bytes), descriptor)?;
-    Ok(bytes)
+fn file_name(digest: &str) -> String {
+    digest.replace(':', "-")
 }
 
-fn interrupted(repository: &Repository<'_>, descriptor: &Descriptor, source: io::Error) -> StoreError {
-    RegistryError::Interrupted { url: repository.blob_url(descriptor), source }.into()
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-fn check_digest(found: &str, descriptor: &Descriptor) -> Result<(), StoreError> {
-    let wanted: &str = descriptor.digest().as_ref();
-    if found == wanted { Ok(()) } else { Err(RegistryError::Corrupt(wanted.to_owned()).into()) }
-}
-
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_owned();
     move |source| StoreError::Io { action, path, source }
 }

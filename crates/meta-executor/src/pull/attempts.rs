@@ -9,11 +9,12 @@ use meta_core::executor_settings::PullPolicy;
 
 use crate::failure::{StageFailure, chain};
 use crate::image::credentials::{Credentials, Login};
+use crate::image::names::NameRecord;
 use crate::image::platform::Platform;
 use crate::image::policy;
 use crate::image::reference::Reference;
 use crate::image::registry::{Manifest, RegistrySettings, Repository};
-use crate::image::store::{NameRecord, Store, StoreError, StoredImage};
+use crate::image::store::{Store, StoreError, StoredImage};
 use crate::log_line;
 
 /// Tries within one policy, where the network or the registry is at fault.
@@ -67,7 +68,7 @@ impl Request<'_> {
 
     fn try_policy(&self, policy: PullPolicy) -> Result<Found, StoreError> {
         if policy != PullPolicy::Always
-            && let Some(found) = self.local()
+            && let Some(found) = self.local()?
         {
             if policy == PullPolicy::IfNotPresent {
                 log_line("Using locally found image version due to \"if-not-present\" pull policy");
@@ -78,13 +79,14 @@ impl Request<'_> {
     }
 
     /// The image that the name meant last, if this project may use it unasked.
-    fn local(&self) -> Option<Found> {
-        let record = self.store.record(self.reference, &self.platform)?;
+    fn local(&self) -> Result<Option<Found>, StoreError> {
+        let Some(record) = self.store.names.record(self.reference, &self.platform) else { return Ok(None) };
         if !record.may_be_used_by(self.project) {
-            return None;
+            return Ok(None);
         }
-        let digest = record.remote_digest.unwrap_or_else(|| record.digest.clone());
-        Some(Found { image: self.store.get(&record.digest)?, digest })
+        let found = self.store.find(&record.digest)?;
+        let digest = record.remote_digest.unwrap_or(record.digest);
+        Ok(found.map(|image| Found { image, digest }))
     }
 
     fn pull(&self) -> Result<Found, StoreError> {
@@ -115,19 +117,22 @@ impl Request<'_> {
 
     /// One request where nothing changed. The answer also says that this project may have the image.
     fn pull_once(&self, repository: &Repository<'_>, login: Option<&Login>) -> Result<Found, StoreError> {
-        let known = self.store.record(self.reference, &self.platform);
+        let known = self.store.names.record(self.reference, &self.platform);
         let remote = repository.digest()?;
         if let Some(record) = known
             && remote.is_some()
             && record.remote_digest == remote
-            && let Some(image) = self.store.get(&record.digest)
+            && let Some(image) = self.store.find(&record.digest)?
         {
             let digest = record.remote_digest.clone().unwrap_or_default();
-            self.remember(record.clone().allowing(self.project, login.is_none()), &record)?;
+            let now = record.clone().allowing(self.project, login.is_none());
+            if now != record {
+                self.remember(&now)?;
+            }
             return Ok(Found { image, digest });
         }
         let found = repository.manifest(&self.platform)?;
-        let image = match self.store.get(&found.digest) {
+        let image = match self.store.get(&found.digest)? {
             Some(image) => image,
             None => self.store.add(&found, repository)?,
         };
@@ -139,16 +144,12 @@ impl Request<'_> {
             remote_digest: Some(found.named_digest.clone()),
             ..NameRecord::default()
         };
-        self.store.remember(
-            self.reference,
-            &self.platform,
-            &record.allowing(self.project, login.is_none()),
-        )?;
+        self.remember(&record.allowing(self.project, login.is_none()))?;
         Ok(Found { image, digest: found.named_digest })
     }
 
-    fn remember(&self, record: NameRecord, known: &NameRecord) -> Result<(), StoreError> {
-        if record == *known { Ok(()) } else { self.store.remember(self.reference, &self.platform, &record) }
+    fn remember(&self, record: &NameRecord) -> Result<(), StoreError> {
+        self.store.names.remember(self.reference, &self.platform, record).map_err(StoreError::Prepare)
     }
 
     /// An image without an index may be for any platform; only its configuration tells.

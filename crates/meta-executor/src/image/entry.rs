@@ -1,0 +1,161 @@
+//! One unpacked image: a directory named after the manifest's digest.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use meta_host::files::{FileError, read_private, write_private};
+use oci_spec::image::ImageConfiguration;
+use serde::{Deserialize, Serialize};
+
+use super::census::Census;
+use super::file_system::touch;
+use super::registry::sha256;
+use super::store::StoredImage;
+use crate::pod::spec::Mapping;
+
+/// How long a count of the files is believed. Cleaners of old files pass through `/var/tmp` about once a day.
+const BELIEVED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The place of an unpacked image, there or not.
+///
+/// ```text
+/// sha256-DIGEST[.root-only]/rootfs/      the files
+/// sha256-DIGEST[.root-only]/config.json  the image's configuration; its time is that of the last use
+/// sha256-DIGEST[.root-only]/entry.json   [`Contents`]; its time is that of the last count
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    directory: PathBuf,
+}
+
+/// What is in an entry, and when that was seen last.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Contents {
+    version: u32,
+    pub(super) census: Census,
+    /// The node's boot in which the files were counted: what was written before a crash may not be on the disk.
+    boot: String,
+}
+
+/// What an entry is worth.
+pub(super) enum Found {
+    Nothing,
+    /// The files were counted not long ago.
+    Good(Box<StoredImage>),
+    /// They must be counted again.
+    Doubtful(Box<StoredImage>, Census),
+}
+
+impl Entry {
+    /// Trees with mapped owners and trees that belong to one user are different ones.
+    pub(super) fn new(images: &Path, digest: &str, mapping: Mapping) -> Self {
+        let owners = match mapping {
+            Mapping::Subordinate(_) => "",
+            Mapping::RootOnly => ".root-only",
+            Mapping::Unmapped => ".unmapped",
+        };
+        Self { directory: images.join(format!("{}{owners}", digest.replace(':', "-"))) }
+    }
+
+    /// All entries below `images`.
+    pub(super) fn all(images: &Path) -> Vec<Self> {
+        let entries = fs::read_dir(images).into_iter().flatten().flatten();
+        let directories = entries.map(|entry| entry.path()).filter(|path| path.join("entry.json").exists());
+        directories.filter(|path| !is_unfinished(path)).map(|directory| Self { directory }).collect()
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub(super) fn rootfs(&self) -> PathBuf {
+        self.directory.join("rootfs")
+    }
+
+    /// The same entry while it is made, or while it is removed.
+    pub(super) fn partial(&self) -> Self {
+        Self { directory: self.beside(PARTIAL) }
+    }
+
+    pub(super) fn lease(&self) -> PathBuf {
+        self.beside("lease")
+    }
+
+    /// Not `Path::with_extension`, which would take `.root-only` away.
+    fn beside(&self, extension: &str) -> PathBuf {
+        self.directory.with_file_name(format!("{}.{extension}", self.name()))
+    }
+
+    pub(super) fn find(&self, boot: &str) -> Found {
+        let Ok(config) = fs::read(self.directory.join("config.json")) else { return Found::Nothing };
+        let Some(contents) = self.contents() else { return Found::Nothing };
+        let Ok(configuration) = serde_json::from_slice::<ImageConfiguration>(&config) else {
+            return Found::Nothing;
+        };
+        let image =
+            Box::new(StoredImage { rootfs: self.rootfs(), id: sha256(&config), config: configuration });
+        let counted = fs::metadata(self.directory.join("entry.json")).and_then(|found| found.modified());
+        let is_fresh = counted.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < BELIEVED));
+        if contents.boot == boot && is_fresh {
+            Found::Good(image)
+        } else {
+            Found::Doubtful(image, contents.census)
+        }
+    }
+
+    pub(super) fn contents(&self) -> Option<Contents> {
+        serde_json::from_str(&read_private(&self.directory.join("entry.json")).ok()?).ok()
+    }
+
+    /// Writes down that the files were counted now, in this boot.
+    pub(super) fn write_contents(&self, census: Census, boot: &str) -> Result<(), FileError> {
+        let contents = Contents { version: 1, census, boot: boot.to_owned() };
+        let text = serde_json::to_string(&contents).expect("contents are strings and numbers");
+        write_private(&self.directory.join("entry.json"), text.as_bytes())
+    }
+
+    pub(super) fn write_config(&self, config: &[u8]) -> Result<(), FileError> {
+        write_private(&self.directory.join("config.json"), config)
+    }
+
+    /// When the image was used last.
+    pub(super) fn last_use(&self) -> SystemTime {
+        let used = fs::metadata(self.directory.join("config.json")).and_then(|found| found.modified());
+        used.unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// Notes that the image is used now.
+    pub(super) fn touch(&self) -> io::Result<()> {
+        touch(&self.directory.join("config.json"))
+    }
+}
+
+const PARTIAL: &str = "partial";
+const EVICTED: &str = "evicted";
+
+/// Whether this is what a pull or an eviction left that did not end.
+pub(super) fn is_unfinished(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == PARTIAL || extension == EVICTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beside_an_entry_are_its_own() {
+        let images = Path::new("/images");
+        let plain = Entry { directory: images.join("sha256-12") };
+        let root_only = Entry::new(images, "sha256:12", Mapping::RootOnly);
+        assert_eq!(root_only.name(), "sha256-12.root-only");
+        assert_ne!(plain.lease(), root_only.lease());
+        assert_ne!(plain.partial(), root_only.partial());
+        assert!(is_unfinished(root_only.partial().directory()) && !is_unfinished(root_only.directory()));
+    }
+}

@@ -1,0 +1,54 @@
+//! Work on images that needs the ids of a job: this program again, in a pod on the host's root.
+
+use std::path::PathBuf;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+
+use super::store::StoreError;
+use crate::pod::driver;
+use crate::pod::spec::{Mapping, PodCommand, PodSpec, RootSpec};
+
+/// Exit codes of these commands, beside 0 and 1.
+pub(crate) const BROKEN_IMAGE: u8 = 3;
+pub(crate) const FULL_DISK: u8 = 4;
+
+/// Runs `meta-executor WORDS` and waits for it. What it says on stderr is in the job log.
+pub(super) fn run(words: Vec<String>, mapping: Mapping) -> Result<(), StoreError> {
+    let spec = PodSpec {
+        hostname: "images".to_owned(),
+        umask: 0o022,
+        root: RootSpec::Host,
+        command: PodCommand {
+            program: PathBuf::from("/proc/self/exe"),
+            args: words,
+            env: Vec::new(),
+            cwd: PathBuf::from("/"),
+            stdin: None,
+            output_owner: 0,
+            entry: None,
+        },
+    };
+    let outcome = driver::run(&spec, mapping).map_err(StoreError::Pod);
+    heed_stop_signals();
+    let outcome = outcome?;
+    if outcome.stopped {
+        return Err(StoreError::Stopped);
+    }
+    match u8::try_from(outcome.code) {
+        Ok(0) => Ok(()),
+        Ok(BROKEN_IMAGE) => Err(StoreError::Broken),
+        Ok(FULL_DISK) => Err(StoreError::Full),
+        _ => Err(StoreError::Unpack(outcome.code)),
+    }
+}
+
+/// Lets the signals that mean "stop" end this thread's process again: a pod that ran before has them blocked, and a
+/// download has nobody to read them.
+pub(super) fn heed_stop_signals() {
+    let mut mask = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        mask.add(signal);
+    }
+    // It fails for numbers that are no signals only.
+    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&mask), None);
+}
