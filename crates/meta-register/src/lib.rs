@@ -1,7 +1,7 @@
 //! Registers, updates and deletes runners through the GitLab API.
 //!
-//! The pipeline: [`desired`] from the configuration, [`state`] from disk, [`remote`] from GitLab; [`plan`] compares the
-//! three; [`apply`] does one action after the other. [`register`] joins them.
+//! The pipeline: `desired` from the configuration, `state` from disk, `remote` from GitLab; `plan` compares the
+//! three; `apply` does one action after the other. `register` joins them.
 
 mod apply;
 mod desired;
