@@ -4,6 +4,8 @@ use super::{Report, in_bed};
 use crate::failure::{During, Result};
 use crate::process;
 use crate::workspace::{PROGRAMS, cargo, target};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use plain_table::Table;
 use std::fs;
 use std::path::Path;
@@ -15,23 +17,36 @@ const MOST_MS_OVER_TRUE: f64 = 2.0;
 const MOST_MB_OVER_TRUE: f64 = 8.0;
 
 pub(super) fn measure() -> Result<Vec<Report>> {
-    let seconds = build_from_nothing()?;
-    Ok(vec![programs(seconds)?, executor()?])
+    let build = build_from_nothing()?;
+    Ok(vec![programs(&build)?, executor()?])
 }
 
-/// Seconds of a release build in an empty target folder, which stays for the sizes.
-fn build_from_nothing() -> Result<f64> {
+/// How long a build took, in seconds. On a machine that has other things to do the second figure tells more.
+struct Build {
+    wall: f64,
+    cpu: f64,
+}
+
+/// A release build in an empty target folder, which stays for the sizes.
+fn build_from_nothing() -> Result<Build> {
     let folder = target().join("bench");
     if folder.exists() {
         fs::remove_dir_all(&folder).during(|| format!("remove `{}`", folder.display()))?;
     }
     process::run(cargo().args(["fetch", "--locked"]))?;
-    let began = Instant::now();
+    let (began, used) = (Instant::now(), cpu_seconds_of_children()?);
     process::run(cargo().args(["build", "--release", "--locked", "--offline", "--target-dir"]).arg(&folder))?;
-    Ok(began.elapsed().as_secs_f64())
+    Ok(Build { wall: began.elapsed().as_secs_f64(), cpu: cpu_seconds_of_children()? - used })
 }
 
-fn programs(seconds: f64) -> Result<Report> {
+/// Of all programs that this one has started and waited for, and of theirs.
+fn cpu_seconds_of_children() -> Result<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).during(|| "read the used CPU time".to_owned())?;
+    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+}
+
+fn programs(build: &Build) -> Result<Report> {
     let folder = target().join("bench/release");
     let mut table = Table::new(["program", "MB"]);
     let mut sum = 0.0;
@@ -45,11 +60,14 @@ fn programs(seconds: f64) -> Result<Report> {
     if sum > MOST_MB {
         missed.push(format!("{sum:.1} MB of programs, {MOST_MB} are allowed"));
     }
-    if seconds > MOST_BUILD_SECONDS {
-        missed.push(format!("a build of {seconds:.0} s, {MOST_BUILD_SECONDS} are allowed"));
+    if build.wall > MOST_BUILD_SECONDS {
+        missed.push(format!("a build of {:.0} s, {MOST_BUILD_SECONDS} are allowed", build.wall));
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let title = format!("Shipped programs, stripped; built from nothing in {seconds:.1} s on {cores} cores");
+    let title = format!(
+        "Shipped programs, stripped; built from nothing in {:.1} s ({:.1} s of CPU time) on {cores} cores",
+        build.wall, build.cpu
+    );
     Ok(Report { title, table, missed })
 }
 
