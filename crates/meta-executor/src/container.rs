@@ -1,11 +1,12 @@
 //! The command that runs a script in the job's image: Apptainer's arguments and the shell text around the job's own shell.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use meta_core::executor_settings::ExecutorSettings;
 
 use crate::context::Context;
 use crate::entry::{self, DEFAULT_PATH};
+use crate::gpu;
 use crate::job::Job;
 use crate::pod::init::ENTRY_FD;
 use crate::pod::spec::{Bind, ImageRoot, Mapping, PodCommand, PodSpec, RootSpec};
@@ -34,9 +35,9 @@ pub(crate) fn pod(
         lower: state.image.rootfs.clone(),
         layer: context.paths.overlay.clone(),
         shm_size: context.settings.shm_size,
-        devices: Vec::new(),
+        devices: gpu::devices(&context.settings, Path::new("/dev")),
         directories: mount_points(context, state),
-        files: ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"].map(Into::into).to_vec(),
+        files: file_mount_points(context),
     };
     let args = apptainer_args(context, state, &root);
     PodSpec {
@@ -55,8 +56,8 @@ pub(crate) fn pod(
     }
 }
 
-fn mount_points(context: &Context, state: &JobState) -> Vec<std::path::PathBuf> {
-    let mut directories: Vec<std::path::PathBuf> =
+fn mount_points(context: &Context, state: &JobState) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> =
         ["/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/etc"].map(Into::into).to_vec();
     let job = &state.directories;
     directories.extend([&job.builds_inside, &job.cache_inside, &state.image.working_dir].map(Clone::clone));
@@ -64,6 +65,12 @@ fn mount_points(context: &Context, state: &JobState) -> Vec<std::path::PathBuf> 
         context.settings.mount.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()),
     );
     directories
+}
+
+fn file_mount_points(context: &Context) -> Vec<PathBuf> {
+    let mounts = context.settings.mount.iter().filter(|mount| !mount.source.is_dir());
+    let own = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"].map(PathBuf::from);
+    own.into_iter().chain(mounts.map(|mount| mount.target.clone())).collect()
 }
 
 /// Apptainer's own environment. Every `APPTAINER_*` variable is a flag to it, so nothing of the job may be here.
@@ -89,7 +96,7 @@ fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<
         .chain(["--no-mount", "home,cwd,hostfs,bind-paths,tmp,dev,devpts", "--drop-caps", DROPPED])
         .map(str::to_owned)
         .collect();
-    args.extend(gpu_flags(settings));
+    args.extend(gpu::flags(settings));
     let ImageUser { uid, gid, .. } = state.image.user;
     if (uid, gid) != (0, 0) {
         // Where only root is mapped, Apptainer shows root under the wanted ids in a user namespace of its own.
@@ -110,12 +117,6 @@ fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<
     args.extend(state.image.entrypoint.iter().cloned());
     args.extend(find_shell_words());
     args
-}
-
-/// Apptainer's flags for the GPUs that the settings hand in.
-pub(crate) fn gpu_flags(settings: &ExecutorSettings) -> impl Iterator<Item = String> {
-    let flags = [(settings.gpu_nvidia, "--nv"), (settings.gpu_amd, "--rocm")];
-    flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag.to_owned())
 }
 
 /// What docker gives to the entrypoint: a shell that finds the job's shell.

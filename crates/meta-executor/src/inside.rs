@@ -1,6 +1,5 @@
 //! The commands that the driver gives to itself inside a pod. Their arguments come from the driver, never from a user.
 
-use std::fs;
 use std::io::Write;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
@@ -23,11 +22,9 @@ pub(crate) fn main(words: &[String]) -> Option<ExitCode> {
     let rest = words.get(2..).unwrap_or_default();
     match (words.get(1)?.as_str(), rest) {
         ("pod-outer", [control, reports]) => {
-            close_others(&[control, reports]);
             Some(outer::main(inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
         }
         ("pod-init", [control, reports]) => {
-            close_others(&[control, reports]);
             Some(init::main(inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
         }
         ("unpack", [rootfs, layers @ ..]) => {
@@ -66,20 +63,6 @@ fn finish(result: Result<(), String>) -> ExitCode {
             // The driver says what failed; this line says why.
             let _ = writeln!(std::io::stderr(), "{message}");
             ExitCode::FAILURE
-        }
-    }
-}
-
-/// Closes what our caller left open: a job must not get it.
-fn close_others(kept: &[&String]) {
-    let names = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let numbers: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
-    for number in
-        numbers.iter().filter(|number| !kept.contains(number)).filter_map(|number| number.parse().ok())
-    {
-        if number > 2 {
-            // The directory that was read has been closed already.
-            let _ = close::<RawFd>(number);
         }
     }
 }

@@ -9,6 +9,7 @@ mod context;
 mod directories;
 mod entry;
 mod failure;
+mod gpu;
 mod hostname;
 mod image;
 mod inside;

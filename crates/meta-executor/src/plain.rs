@@ -20,7 +20,7 @@ use crate::pod::driver;
 use crate::pod::init::ENTRY_FD;
 use crate::pod::spec::{Bind, EntryText, Mapping, PodCommand, PodSpec, RootSpec};
 use crate::state::JobState;
-use crate::{removal, tools};
+use crate::{gpu, removal, tools};
 
 /// Apptainer's arguments for everything at this level. Its own `/dev` is docker's but for `full`.
 const BASE: [&str; 7] = [
@@ -60,7 +60,7 @@ pub(crate) fn image(
         }
         Layer::PerStage => args.push("--writable-tmpfs".to_owned()),
     }
-    args.extend(container::gpu_flags(&context.settings));
+    args.extend(gpu::flags(&context.settings));
     let paths = &state.directories;
     let mut binds = vec![
         bind(&paths.builds, &paths.builds_inside),

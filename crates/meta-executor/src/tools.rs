@@ -1,6 +1,9 @@
 //! The pod of a helper stage: the host's git and gitlab-runner on the job's directories.
 
+use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+use nix::unistd::getppid;
 
 use crate::context::Context;
 use crate::pod::spec::{Bind, HostToolsRoot, PodCommand, PodSpec, RootSpec};
@@ -60,7 +63,7 @@ pub(crate) fn root(context: &Context, state: &JobState) -> HostToolsRoot {
         bind(&job.cache, &job.cache_inside),
         bind(&paths.home(), Path::new("/root")),
     ];
-    if let Some(runner) = find_real(context, "gitlab-runner") {
+    if let Some(runner) = runner(context) {
         let target = Path::new(RUNNER_DIRECTORY).join("gitlab-runner");
         binds.push(Bind { source: runner, target, read_only: true });
     }
@@ -71,6 +74,15 @@ pub(crate) fn root(context: &Context, state: &JobState) -> HostToolsRoot {
         binds,
         home: PathBuf::from("/root"),
     }
+}
+
+/// The gitlab-runner that helper stages call for caches and artifacts: the one in PATH, or the one that called us.
+pub(crate) fn runner(context: &Context) -> Option<PathBuf> {
+    find_real(context, "gitlab-runner").or_else(|| {
+        let caller = fs::read_link(format!("/proc/{}/exe", getppid())).ok()?;
+        let name = caller.file_name()?.to_str()?;
+        (name.starts_with("gitlab-runner") && caller.exists()).then_some(caller)
+    })
 }
 
 /// The system's directories, and the top-level directory of a git that lies elsewhere (environment modules).

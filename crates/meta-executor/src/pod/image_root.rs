@@ -39,14 +39,24 @@ pub(super) fn mount(root: &ImageRoot) -> Result<(), PodError> {
     mount::mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
         .map_err(on_path("mount the job's file system on", &merged))?;
     let image = open_directory(&merged)?;
+    devices::make(&root.dev(), root.shm_size, &root.devices)?;
+    let dev = open_directory(&root.dev())?;
+    // What is mounted on a device directory needs its place there: it covers the image's.
+    let place = |path: &Path| match path.strip_prefix("/dev") {
+        Ok(rest) => (&dev, rest.to_owned()),
+        Err(_) => (&image, path.to_owned()),
+    };
+    make_directory(&image, Path::new("/dev"))?;
     for directory in &root.directories {
-        make_directory(&image, directory)?;
+        let (tree, path) = place(directory);
+        make_directory(tree, &path)?;
     }
     for file in &root.files {
-        make_file(&image, file)?;
+        let (tree, path) = place(file);
+        make_directory(tree, path.parent().unwrap_or(Path::new("/")))?;
+        make_file(tree, &path)?;
     }
-    make_mount_table(&image)?;
-    devices::make(&root.dev(), root.shm_size, &root.devices)
+    make_mount_table(&image)
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, PodError> {

@@ -18,7 +18,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{PidfdFlags, Resource, Rlimit, pidfd_open, set_child_subreaper, setrlimit};
 
 use super::descendants::{self, Process};
-use super::descriptors::give_output_to;
+use super::descriptors::{close_others, give_output_to};
 use super::driver::GRACE;
 use super::report::{Event, report};
 use super::spec::{EntryText, PodCommand, PodSpec, RootSpec};
@@ -45,6 +45,10 @@ pub(crate) fn main(control: OwnedFd, reports: OwnedFd) -> ExitCode {
 }
 
 fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
+    if !in_namespace() {
+        // The outer process has done it otherwise.
+        close_others(&[&control, reports])?;
+    }
     // gitlab-runner signals its process group. The pod hears of it from the driver, and once.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(doing("leave the process group"))?;
     // The driver blocked them for its signalfd; the command must get them.

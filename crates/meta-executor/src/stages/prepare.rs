@@ -15,12 +15,14 @@ use crate::job::{Image, Job};
 use crate::node::Node;
 use crate::pod::spec::Mapping;
 use crate::state::{ImageUser, JobState, PreparedImage};
-use crate::{directories, hostname, job_variables, log_line, pull, sweep};
+use crate::{directories, hostname, job_variables, log_line, pull, sweep, tools};
 
 /// Prepares the job. Everything that the job log should know is printed.
 pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     refuse_what_is_not_built(&context.settings)?;
     refuse_services(job)?;
+    refuse_missing_mounts(context)?;
+    refuse_missing_tools(context)?;
     let node = Node::probe(context)?;
     directories::take(context)?;
     sweep::run(context, node.mapping);
@@ -63,6 +65,39 @@ fn refuse_what_is_not_built(settings: &ExecutorSettings) -> Result<(), StageFail
             format!("`{key}` in `[executor]` cannot be done by this version"),
             "remove the key and run `gitlab-meta-runner configure` again",
         )),
+    }
+}
+
+/// Apptainer would say it at the first script, and not on which node.
+fn refuse_missing_mounts(context: &Context) -> Result<(), StageFailure> {
+    match context.settings.mount.iter().find(|mount| !mount.source.exists()) {
+        None => Ok(()),
+        Some(mount) => Err(StageFailure::system_with_hint(
+            format!(
+                "`{}`, which `mount` in `[executor]` names, is not on {}",
+                mount.source.display(),
+                context.environment.hostname
+            ),
+            "make it there, or remove it from `mount` and run `gitlab-meta-runner configure` again",
+        )),
+    }
+}
+
+/// Without git there are no sources; without gitlab-runner, its scripts skip caches and artifacts and call that a success.
+fn refuse_missing_tools(context: &Context) -> Result<(), StageFailure> {
+    let found = [
+        ("git", context.environment.find_program("git").is_some()),
+        ("gitlab-runner", tools::runner(context).is_some()),
+    ];
+    match found.into_iter().find(|(_, is_found)| !is_found) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let path = context.environment.variables.get("PATH").map_or("", String::as_str);
+            Err(StageFailure::system_with_hint(
+                format!("cannot find `{name}` on {} (PATH is `{path}`)", context.environment.hostname),
+                "checkout, caches and artifacts need it; put it into PATH in `[launch]` `stdin`, for example by loading its module",
+            ))
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("inside: exit codes reach gitlab-runner", exit_codes),
     ("inside: helper stages need nothing in the image", helper),
     ("inside: no host variables, no home, no tokens", nothing_of_the_host),
+    ("inside: the pod's own processes lead nowhere", own_processes),
+    ("inside: a helper stage without gitlab-runner is refused", no_runner),
     ("inside: entrypoint and its override", entrypoint),
     ("inside: the entrypoint has the job's variables, and nobody else sees them", variables),
     ("inside: no such entrypoint", no_entrypoint),
@@ -25,6 +27,9 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("inside: working directory and environment of the image", environment),
     ("inside: root, writable everywhere, kept until after_script", writable),
     ("inside: allocation variables pass, others do not", pass_env),
+    ("inside: mounts of files and directories, also on devices and through links of the image", mounts),
+    ("inside: a mount of what is not there fails before the job", missing_mount),
+    ("inside: GPU flags on a node without one are silent", gpu_flags),
     ("inside: project caches are kept apart", caches),
     ("inside: no path is made from a job's odd variable", odd_paths),
     ("inside: checkouts are writable for every user", shared_builds),
@@ -97,6 +102,43 @@ fn nothing_of_the_host(level: &str) {
     let names = job.run("build_script", "env | cut -d= -f1 | sort | tr '\\n' ' '").success();
     // The job's own variable, as docker gives it to the container; no path is made from it.
     assert_eq!(names, "CI_BUILDS_DIR HOME HOSTNAME PATH PWD SHLVL _ ");
+}
+
+/// The init and Apptainer have the host's root, which /proc would show to whoever may trace them.
+fn own_processes(level: &str) {
+    let site = site(level, "");
+    for name in ["debian:sid", "user:latest"] {
+        let job = site.job(&image(name), json!({})).prepared();
+        for stage in ["build_script", "get_sources"] {
+            let script = "for pid in /proc/[0-9]*; do ls -A $pid/root/home $pid/root/scratch $pid/cwd/home 2>/dev/null; done; \
+                cat /proc/1/environ 2>/dev/null; umount -a 2>/dev/null; ls /home /scratch 2>/dev/null; grep CapEff /proc/self/status; true";
+            let log = job.run(stage, script).success();
+            let own = site.path().file_name().expect("a site has a name").to_string_lossy().into_owned();
+            assert!(
+                !log.contains("plain") && !log.contains(&own) && log.contains("CapEff:\t00000000"),
+                "{log}"
+            );
+        }
+    }
+}
+
+fn no_runner(level: &str) {
+    let site = site(level, "");
+    // gitlab-runner would skip caches and artifacts, and call that a success.
+    let job = site.job(&image("busybox:latest"), json!({})).with_environment("PATH", "/usr/bin:/bin");
+    job.prepare().failed(SYSTEM_FAILURE, "cannot find `gitlab-runner`");
+    // Where it is not in PATH, the one that called us will do.
+    let shell = site.path().join("gitlab-runner-19");
+    std::fs::copy("/bin/sh", &shell).expect("the site is writable");
+    let path = job.script("ls -l $(command -v gitlab-runner) | wc -l");
+    let calls = [job.command(&["prepare"]), job.command(&["run", &path, "get_sources"])];
+    for call in calls {
+        let mut caller = Command::new(&shell);
+        caller.args(["-c", "\"$@\"; exit $?", "sh"]).arg(call.get_program()).args(call.get_args());
+        caller.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = caller.output().expect("sh starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 fn entrypoint(level: &str) {
@@ -321,15 +363,76 @@ fn writable(level: &str) {
 }
 
 fn pass_env(level: &str) {
-    let site = site(level, "");
-    let job = site
-        .job(&image("busybox:latest"), json!({}))
-        .with_environment("SLURM_JOB_ID", "77")
-        .with_environment("CUDA_VISIBLE_DEVICES", "0,1")
-        .with_environment("OTHER", "no")
-        .prepared();
-    let log = job.run("build_script", "echo $SLURM_JOB_ID $CUDA_VISIBLE_DEVICES $OTHER").success();
-    assert_eq!(log, "77 0,1\n");
+    let run = |more: &str, script: &str| {
+        let site = site(level, more);
+        let mut job = site.job(&image("busybox:latest"), json!({}));
+        for (name, value) in [
+            ("SLURM_JOB_ID", "77"),
+            ("CUDA_VISIBLE_DEVICES", "0,1"),
+            ("PMI_RANK", "3"),
+            ("PMIX_ID", "a b"),
+            ("OTHER", "no"),
+        ] {
+            job = job.with_environment(name, value);
+        }
+        job.prepared().run("build_script", script).success()
+    };
+    let show = "echo \"$SLURM_JOB_ID|$CUDA_VISIBLE_DEVICES|$PMI_RANK|$PMIX_ID|$OTHER|\"";
+    assert_eq!(run("", show), "77|0,1||||\n");
+    assert_eq!(run("pass_env = [\"PMI*\"]", show), "||3|a b||\n");
+}
+
+fn mounts(level: &str) {
+    let outside = tempfile::TempDir::new_in("/scratch").expect("/scratch is writable in the bed");
+    let at = outside.path().display();
+    std::fs::create_dir(outside.path().join("data")).expect("the directory is new");
+    for name in ["data/file", "license"] {
+        std::fs::write(outside.path().join(name), format!("{name}\n")).expect("the directory is new");
+    }
+    // /bin and /var/run are links in Debian's image.
+    let mounts = [
+        format!("{at}/data:/data"),
+        format!("{at}/data:/deep/er/ro:ro"),
+        format!("{at}/license:/opt/site/license:ro"),
+        format!("{at}/license:/bin/license"),
+        format!("{at}/data:/var/run/data"),
+        format!("{at}/data:/dev/fake"),
+        format!("{at}/data:/with, comma"),
+    ];
+    let site = site(level, &format!("mount = {mounts:?}"));
+    let job = site.job(&image("debian:sid"), json!({})).prepared();
+    let script = "cat /data/file /deep/er/ro/file /opt/site/license /usr/bin/license /run/data/file /dev/fake/file '/with, comma/file'\n\
+        echo made > /data/made; (: > /deep/er/ro/no) 2>/dev/null || echo read-only; (: >> /opt/site/license) 2>/dev/null || echo read-only";
+    let log = job.run("build_script", script).success();
+    let expected =
+        "data/file\ndata/file\nlicense\nlicense\ndata/file\ndata/file\ndata/file\nread-only\nread-only\n";
+    assert_eq!(log, expected);
+    assert!(outside.path().join("data/made").exists());
+    // A job that puts a link in the place of the directory above leads nobody out of the image.
+    let evil = format!("mv /deep /old; ln -s {at} /deep");
+    job.run("build_script", &evil).success();
+    job.run("after_script", "true").failed(SYSTEM_FAILURE, "/deep/er/ro");
+    let names: Vec<_> = std::fs::read_dir(outside.path())
+        .expect("it is there")
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+fn missing_mount(level: &str) {
+    let site = site(level, "mount = [\"/scratch/nothing-here:/data\"]");
+    let ended = site.job(&image("busybox:latest"), json!({})).prepare();
+    ended.failed(
+        SYSTEM_FAILURE,
+        "`/scratch/nothing-here`, which `mount` in `[executor]` names, is not on node",
+    );
+}
+
+fn gpu_flags(level: &str) {
+    let site = site(level, "gpu_nvidia = true\ngpu_amd = \"${GPU:true}\"");
+    let job = site.job(&image("debian:sid"), json!({})).prepared();
+    assert_eq!(job.run("build_script", "echo done").success(), "done\n");
 }
 
 fn caches(level: &str) {
