@@ -15,6 +15,7 @@ mod inside;
 mod parity;
 mod pipelines;
 mod registries;
+mod store;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     let plain = images::TESTS
         .iter()
         .chain(registries::TESTS)
+        .chain(store::TESTS)
         .chain(pipelines::TESTS)
         .chain(configure::TESTS)
         .chain(clients::TESTS)
