@@ -12,6 +12,7 @@ use std::process::ExitCode;
 mod executor;
 mod in_bed;
 mod launcher;
+mod pull;
 mod register;
 mod services;
 mod size;
@@ -44,7 +45,7 @@ impl Subject {
     fn measure(self) -> Result<Vec<Report>> {
         match self {
             Self::Size => size::measure(),
-            Self::Executor => executor::measure(),
+            Self::Executor => Ok([executor::measure()?, pull::measure()?].into_iter().flatten().collect()),
             Self::Launcher => launcher::measure(),
             Self::Register => register::measure(),
             Self::Services => services::measure(),

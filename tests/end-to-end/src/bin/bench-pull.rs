@@ -28,7 +28,7 @@ fn main() {
 
 fn first_pulls() {
     let scratch = Site::new("");
-    // One run more than is counted: what the first one meets is not in anybody's cache.
+
     let sites: Vec<Site> = (0..PULLS).map(|_| Site::new("")).collect();
     let keeping: Vec<Site> = (0..PULLS).map(|number| keeping_site(scratch.path(), number)).collect();
     let apptainer = |number: usize| apptainer(&scratch.path().join(format!("apptainer-{number}")));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -124,7 +125,6 @@ fn leftovers() {
     ] {
         fs::create_dir_all(directory).expect("the site is writable");
     }
-    use std::os::unix::fs::PermissionsExt;
     for directory in ["node", "node/images", "node/tmp", "node/tmp/node1"] {
         let directory = site.path().join(directory);
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).expect("we made it");
@@ -146,6 +146,9 @@ fn leftovers() {
     assert_eq!(children(&temporary), [loading]);
 }
 
+/// What is done to an entry, by its name.
+type Damage = (&'static str, fn(&Path));
+
 fn damage() {
     let site = Site::new(&format!("{ANY_POLICY}pull_policy = \"if-not-present\""));
     let name = image("user:latest");
@@ -162,7 +165,7 @@ fn damage() {
     doubt();
     let log = site.job(&name, json!({})).prepare().success();
     assert!(!log.contains("damaged"), "{log}");
-    let damages: [(&str, fn(&Path)); 3] = [
+    let damages: [Damage; 3] = [
         ("a file is gone", |entry| fs::remove_file(entry.join("rootfs/etc/passwd")).expect("it is ours")),
         ("a file is shorter", |entry| fs::write(entry.join("rootfs/etc/passwd"), "").expect("it is ours")),
         ("half of the contents", |entry| fs::write(entry.join("entry.json"), "{\"ver").expect("it is ours")),
