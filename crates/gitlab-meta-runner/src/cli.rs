@@ -52,10 +52,21 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, StartErr
         Task::RunSingle => ("meta-launcher", "once"),
         Task::Run => ("meta-launcher", "run"),
         Task::Doctor => ("meta-configure", "doctor"),
-        Task::Executor { args } => return replace(environment, "meta-executor", args.clone()),
+        Task::Executor { args: words } => {
+            return replace(environment, "meta-executor", executor_words(&args.common, words));
+        }
         Task::Configure => return configure(args, environment),
     };
     replace(environment, program, with_flags(&args.common, &[word]))
+}
+
+/// The reference system takes its flags in front of `executor`. Of them the executor needs the data directory, which
+/// generated configurations give it behind.
+fn executor_words(common: &CommonArgs, words: &[String]) -> Vec<String> {
+    let is_given = words.iter().any(|word| word == "--data-dir" || word.starts_with("--data-dir="));
+    let data_dir = common.data_dir.as_ref().filter(|_| !is_given);
+    let flag = data_dir.map(|path| ["--data-dir".to_owned(), path.display().to_string()]);
+    words.iter().cloned().chain(flag.into_iter().flatten()).collect()
 }
 
 /// Registers, then renders. What could be registered is rendered although some instances failed.
@@ -103,19 +114,76 @@ mod tests {
     }
 
     #[test]
-    fn the_executors_words_are_not_touched() {
-        let args = Args::try_parse_from([
-            "gitlab-meta-runner",
-            "executor",
-            "big",
-            "run",
+    fn the_executor_gets_its_words_and_the_data_directory_once() {
+        let words = |words: &[&str]| {
+            let args = Args::try_parse_from([&["gitlab-meta-runner"], words].concat()).unwrap();
+            let Task::Executor { args: words } = &args.task else { panic!("not the executor") };
+            executor_words(&args.common, words)
+        };
+        let expected = ["big", "run", "s", "x", "--data-dir", "d"];
+        assert_eq!(words(&["executor", "big", "run", "s", "x", "--data-dir", "d"]), expected);
+        assert_eq!(words(&["--data-dir", "d", "executor", "big", "run", "s", "x"]), expected);
+        assert_eq!(
+            words(&[
+                "--config-file",
+                "c",
+                "--data-dir=e",
+                "-v",
+                "executor",
+                "big",
+                "run",
+                "s",
+                "x",
+                "--data-dir",
+                "d"
+            ]),
+            expected
+        );
+        assert_eq!(words(&["-q", "executor", "big", "config"]), ["big", "config"]);
+    }
+
+    /// `cli.rs` of the reference system: its flags stand in front of the subcommand.
+    #[test]
+    fn every_command_line_of_the_reference_is_understood() {
+        let flags = [
+            "--config-file=c",
             "--data-dir",
             "d",
-            "s",
-            "x",
-        ])
-        .unwrap();
-        let Task::Executor { args } = args.task else { panic!("not the executor") };
-        assert_eq!(args, ["big", "run", "--data-dir", "d", "s", "x"]);
+            "--generated-config-file",
+            "g",
+            "--verbose",
+            "-v",
+            "--quiet",
+            "-q",
+        ];
+        for command in [
+            "create-example-config",
+            "show-example-config",
+            "check-config",
+            "show-config",
+            "configure",
+            "run-single",
+            "run",
+        ] {
+            let words = [&["gitlab-meta-runner"][..], &flags, &[command]].concat();
+            let common = Args::try_parse_from(words).unwrap().common;
+            let passed = [
+                "--config-file",
+                "c",
+                "--data-dir",
+                "d",
+                "--generated-config-file",
+                "g",
+                "-v",
+                "-v",
+                "-q",
+                "-q",
+            ];
+            assert_eq!(with_flags(&common, &[]), passed, "{command}");
+        }
+        for stage in [&["config"][..], &["prepare"], &["run", "script", "step"], &["cleanup"]] {
+            let words = [&["gitlab-meta-runner"][..], &flags, &["executor", "big"], stage].concat();
+            assert!(matches!(Args::try_parse_from(words).unwrap().task, Task::Executor { .. }));
+        }
     }
 }

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, Register
     if args.json {
         report::print_json(&planned.plan, Some(&fates));
     }
-    Ok(exit_code(&fates, planned.unreadable))
+    Ok(exit_code(&config, &state, &planned, &fates))
 }
 
 fn dry_run(args: &Args, config: &Config, gitlab: &Client, paths: &Paths) -> Result<u8, RegisterError> {
@@ -84,7 +84,7 @@ fn dry_run(args: &Args, config: &Config, gitlab: &Client, paths: &Paths) -> Resu
     } else {
         report::print_lines(&planned.plan);
     }
-    Ok(exit_code(&[], planned.unreadable))
+    Ok(exit_code(config, &state, &planned, &[]))
 }
 
 struct Planned {
@@ -92,7 +92,7 @@ struct Planned {
     /// The management token; None where GitLab says nothing of it.
     token: Option<meta_gitlab::tokens::TokenInfo>,
     /// Instances that could not be looked at; reported already.
-    unreadable: usize,
+    unreadable: BTreeSet<InstanceName>,
 }
 
 fn make_plan(
@@ -156,13 +156,18 @@ fn starting_launches(
     Ledger::parse(&text).map_or_else(|_| stored.keys().cloned().collect(), |ledger| starting(&ledger, now))
 }
 
-fn report_unreadable(remote: &Remote, state: &State) -> usize {
-    for (id, source) in &remote.unreadable {
-        let instance = state.registrations.iter().find(|(_, registration)| registration.id == *id);
-        let instance = instance.map(|(name, _)| name.to_string());
-        app::report(&UnreadableRunner { id: *id, instance, source });
-    }
-    remote.unreadable.len()
+fn report_unreadable(remote: &Remote, state: &State) -> BTreeSet<InstanceName> {
+    let instance_of =
+        |id| state.registrations.iter().find(|(_, stored)| stored.id == id).map(|(name, _)| name);
+    remote
+        .unreadable
+        .iter()
+        .filter_map(|(id, source)| {
+            let instance = instance_of(*id);
+            app::report(&UnreadableRunner { id: *id, instance: instance.map(ToString::to_string), source });
+            instance.cloned()
+        })
+        .collect()
 }
 
 fn report_failures(fates: &[Fate]) {
@@ -177,15 +182,23 @@ fn report_failures(fates: &[Fate]) {
     }
 }
 
-fn exit_code(fates: &[Fate], unreadable: usize) -> u8 {
-    let done = fates.iter().any(|fate| matches!(fate, Fate::Done));
-    let failure = fates.iter().find_map(|fate| match fate {
-        Fate::Failed(error) => Some(error.exit_code()),
-        _ => None,
-    });
-    match failure.or((unreadable > 0).then_some(exit::GITLAB)) {
+/// Partial if something was done, or if there is an instance with which nothing is wrong.
+fn exit_code(config: &Config, state: &State, planned: &Planned, fates: &[Fate]) -> u8 {
+    let mut wrong = planned.unreadable.clone();
+    let mut failure = (!wrong.is_empty()).then_some(exit::GITLAB);
+    for (action, fate) in planned.plan.actions.iter().zip(fates) {
+        if let Fate::Failed(error) = fate {
+            failure = failure.or(Some(error.exit_code()));
+        }
+        if !matches!(fate, Fate::Done) {
+            wrong.insert(action.instance.clone());
+        }
+    }
+    let is_good = |name: &InstanceName| state.registrations.contains_key(name) && !wrong.contains(name);
+    let some_are_good = config.instances.keys().any(is_good);
+    match failure {
         None => exit::DONE,
-        Some(_) if done => exit::PARTIAL,
+        Some(_) if some_are_good || fates.iter().any(|fate| matches!(fate, Fate::Done)) => exit::PARTIAL,
         Some(code) => code,
     }
 }
