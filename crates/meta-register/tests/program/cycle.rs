@@ -161,3 +161,13 @@ fn the_token_may_be_in_a_private_file() {
     let run = sandbox.run(&["--dry-run"]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(3), expected));
 }
+
+#[test]
+fn a_configuration_without_instances_deletes_them_all() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(TWO);
+    sandbox.run(&[]);
+    sandbox.configure("[runners]\n");
+    let run = sandbox.run(&[]);
+    assert_eq!((run.code, run.stdout.lines().count(), sandbox.runners().len()), (Some(0), 2, 0), "{run:?}");
+}
