@@ -7,6 +7,7 @@ pub mod runner;
 pub mod schedulers;
 
 mod server;
+pub mod service;
 
 use std::collections::BTreeMap;
 use std::path::Path;

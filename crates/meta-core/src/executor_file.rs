@@ -7,6 +7,7 @@ use toml_edit::{Array, Document, DocumentMut, Item, Table, Value};
 
 use crate::config::executor::{self, ExecutorConfig, Flag};
 use crate::config::instances::read_config_variables;
+use crate::config::service;
 use crate::config::syntax_problem;
 use crate::name::{InstanceName, MetaRunnerName};
 use crate::reader::{Reader, Section};
@@ -117,6 +118,10 @@ fn render_executor(config: &ExecutorConfig) -> Table {
     put("allowed_pull_policies", config.allowed_pull_policies.as_deref().map(texts));
     put("image", text(&config.image));
     put("allowed_images", config.allowed_images.as_deref().map(texts));
+    put("services", (!config.services.is_empty()).then(|| service::render(&config.services)));
+    put("allowed_services", config.allowed_services.as_deref().map(texts));
+    put("services_limit", config.services_limit.map(Value::from));
+    put("wait_for_services_timeout", config.wait_for_services_timeout.map(Value::from));
     put("apptainer_executable", text(&config.apptainer_executable));
     put("gpu_amd", flag(&config.gpu_amd));
     put("gpu_nvidia", flag(&config.gpu_nvidia));

@@ -1,8 +1,10 @@
 //! `[executor]` expanded: plain values for the node.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::executor::{ExecutorConfig, Flag, Helper, Level, Network};
+use crate::config::service::{self, ServiceSettings};
 use crate::template::{ExpandError, Template};
 use crate::variables::Variables;
 
@@ -29,6 +31,14 @@ pub struct ExecutorSettings {
     pub image: Option<String>,
     /// Globs; empty: every image.
     pub allowed_images: Vec<String>,
+    /// Services of every job.
+    pub services: Vec<ServiceSettings>,
+    /// Globs of the services that jobs may ask for; empty: every image.
+    pub allowed_services: Vec<String>,
+    /// How many services a job may have; `None`: any number.
+    pub services_limit: Option<usize>,
+    /// How long services may take until they answer; `None`: they are not waited for.
+    pub wait_for_services: Option<Duration>,
     /// A path, or a name to look up in PATH.
     pub apptainer_executable: PathBuf,
     /// Whether AMD GPUs are handed in.
@@ -104,6 +114,14 @@ const PASS_ENV: [&str; 4] =
 /// Docker's default for `/dev/shm`, in bytes.
 const SHM_SIZE: u64 = 64 << 20;
 
+/// gitlab-runner's default.
+const WAIT_FOR_SERVICES: Duration = Duration::from_secs(30);
+
+/// A number that the reader found to be at least 0.
+fn seconds(number: i64) -> Duration {
+    Duration::from_secs(u64::try_from(number).unwrap_or(0))
+}
+
 pub(crate) fn expand(
     config: &ExecutorConfig,
     variables: &Variables,
@@ -138,6 +156,15 @@ pub(crate) fn expand(
         allowed_pull_policies,
         image: text(&config.image)?.filter(|image| !image.is_empty()),
         allowed_images: texts(config.allowed_images.as_deref().unwrap_or_default())?,
+        services: config
+            .services
+            .iter()
+            .map(|service| service::expand(service, variables))
+            .collect::<Result<_, _>>()?,
+        allowed_services: texts(config.allowed_services.as_deref().unwrap_or_default())?,
+        services_limit: config.services_limit.and_then(|limit| usize::try_from(limit).ok()),
+        wait_for_services: Some(config.wait_for_services_timeout.map_or(WAIT_FOR_SERVICES, seconds))
+            .filter(|limit| !limit.is_zero()),
         apptainer_executable: path(&config.apptainer_executable)?.unwrap_or_else(|| "apptainer".into()),
         gpu_amd: expand_flag(&config.gpu_amd, variables)?,
         gpu_nvidia: expand_flag(&config.gpu_nvidia, variables)?,
@@ -239,6 +266,15 @@ mod tests {
             expand_text("pull_policy = \"often\"").unwrap_err(),
             "`executor.pull_policy` has no value `often`"
         );
+    }
+
+    #[test]
+    fn services_are_waited_for_unless_the_limit_is_0() {
+        let wait = |text: &str| expand_text(text).unwrap().wait_for_services.map(|limit| limit.as_secs());
+        assert_eq!(wait(""), Some(30));
+        assert_eq!(wait("wait_for_services_timeout = 90"), Some(90));
+        assert_eq!(wait("wait_for_services_timeout = 0"), None);
+        assert_eq!(expand_text("services_limit = 0").unwrap().services_limit, Some(0));
     }
 
     #[test]

@@ -138,6 +138,32 @@ impl<'a> Section<'a> {
         Some(self.reader.section(table, path, span))
     }
 
+    /// The tables of an array of tables, written in either of TOML's ways.
+    pub(crate) fn sections(&self, key: &'static str) -> Vec<Self> {
+        let Some(item) = self.get(key) else { return Vec::new() };
+        let path = self.dotted(key);
+        if let Some(tables) = item.as_array_of_tables() {
+            let section =
+                |table: &'a toml_edit::Table| self.reader.section(table, path.clone(), table.span());
+            return tables.iter().map(section).collect();
+        }
+        let inline = item.as_array().map(|array| {
+            array
+                .iter()
+                .map(|value| {
+                    let table = value.as_inline_table()?;
+                    Some(self.reader.section(table, path.clone(), value.span()))
+                })
+                .collect::<Option<Vec<_>>>()
+        });
+        inline.flatten().unwrap_or_else(|| {
+            let hint = format!("write `[[{path}]]` on a line of its own, and the keys of one of them below");
+            let message = format!("`{path}` must be a list of tables");
+            self.reader.problem(item.span(), message, &hint);
+            Vec::new()
+        })
+    }
+
     pub(crate) fn string(&self, key: &'static str) -> Option<(String, Option<Range<usize>>)> {
         let item = self.get(key)?;
         self.string_of(key, item).map(|text| (text, item.span()))

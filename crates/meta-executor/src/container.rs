@@ -1,16 +1,18 @@
 //! The command that runs a script in the job's image: Apptainer's arguments and the shell text around the job's own shell.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use meta_core::executor_settings::ExecutorSettings;
 
 use crate::context::Context;
+use crate::directories::Directories;
 use crate::entry::{self, DEFAULT_PATH};
 use crate::gpu;
 use crate::job::Job;
 use crate::pod::init::ENTRY_FD;
 use crate::pod::spec::{Bind, ImageRoot, Mapping, PodCommand, PodSpec, RootSpec};
-use crate::state::{ImageUser, JobState};
+use crate::state::{ImageUser, JobState, PreparedImage};
 
 /// What docker's root may not do, of the capabilities that Linux has (capabilities(7)): all but the set `0x800405fb`.
 const DROPPED: &str = "CAP_DAC_READ_SEARCH,CAP_LINUX_IMMUTABLE,CAP_NET_BROADCAST,CAP_NET_ADMIN,CAP_NET_RAW,CAP_IPC_LOCK,\
@@ -23,44 +25,94 @@ const DROPPED: &str = "CAP_DAC_READ_SEARCH,CAP_LINUX_IMMUTABLE,CAP_NET_BROADCAST
 const FIND_SHELL: &str = "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash /usr/local/bin/sh /usr/bin/sh /bin/sh /busybox/sh; do \
     if [ -x \"$shell\" ]; then exec \"$shell\"; fi; done; echo 'shell not found'; exit 1";
 
+/// A container: the job's, or one of a service.
+#[derive(Debug)]
+pub(crate) struct Container<'a> {
+    pub(crate) image: &'a PreparedImage,
+    pub(crate) mapping: Mapping,
+    pub(crate) hostname: &'a str,
+    /// Its writable layer and mount points.
+    pub(crate) layer: PathBuf,
+    /// Holds its `hosts`, `hostname` and, where the host's is not right, `resolv.conf`.
+    pub(crate) files: PathBuf,
+    pub(crate) directories: &'a Directories,
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Whether the image has `sh`. Without, the container's environment has some of Apptainer's variables.
+    pub(crate) has_shell: bool,
+    /// docker gives its services none.
+    pub(crate) sees_gpus: bool,
+    /// What follows the entrypoint.
+    pub(crate) words: Vec<String>,
+    pub(crate) stdin: Option<PathBuf>,
+}
+
 /// The pod that runs `script` in the prepared image of `state`.
-pub(crate) fn pod(
+pub(crate) fn job_pod(
     context: &Context,
     job: &Job,
     state: &JobState,
     apptainer: &Path,
     script: &Path,
 ) -> PodSpec {
-    let root = ImageRoot {
-        lower: state.image.rootfs.clone(),
+    let container = Container {
+        image: &state.image,
+        mapping: state.mapping,
+        hostname: &state.hostname,
         layer: context.paths.overlay.clone(),
+        files: context.paths.job.clone(),
+        directories: &state.directories,
+        environment: entry::job_environment(context, job, state),
+        has_shell: true,
+        sees_gpus: true,
+        words: ["sh", "-c", FIND_SHELL].map(str::to_owned).to_vec(),
+        stdin: Some(script.to_owned()),
+    };
+    pod(context, apptainer, container)
+}
+
+/// The pod that runs `container`.
+pub(crate) fn pod(context: &Context, apptainer: &Path, container: Container<'_>) -> PodSpec {
+    let root = ImageRoot {
+        lower: container.image.rootfs.clone(),
+        layer: container.layer.clone(),
         shm_size: context.settings.shm_size,
-        devices: gpu::devices(&context.settings, Path::new("/dev")),
-        directories: mount_points(context, state),
+        devices: if container.sees_gpus {
+            gpu::devices(&context.settings, Path::new("/dev"))
+        } else {
+            Vec::new()
+        },
+        directories: mount_points(context, &container),
         files: file_mount_points(context),
     };
-    let args = apptainer_args(context, state, &root);
+    let args = apptainer_args(context, &container, &root);
+    let mut env = apptainer_environment(context);
+    if !container.has_shell {
+        env.extend(
+            container.environment.iter().map(|(name, value)| (format!("APPTAINERENV_{name}"), value.clone())),
+        );
+    }
     PodSpec {
-        hostname: state.hostname.clone(),
+        hostname: container.hostname.to_owned(),
         umask: 0o022,
         root: RootSpec::Image(root),
         command: PodCommand {
             program: apptainer.to_owned(),
             args,
-            env: apptainer_environment(context),
+            env,
             cwd: "/".into(),
-            stdin: Some(script.to_owned()),
-            output_owner: state.image.user.uid,
-            entry: Some(entry::text(context, job, state)),
+            stdin: container.stdin,
+            output_owner: container.image.user.uid,
+            entry: container.has_shell.then(|| entry::text(&container.environment)),
         },
     }
 }
 
-fn mount_points(context: &Context, state: &JobState) -> Vec<PathBuf> {
+fn mount_points(context: &Context, container: &Container<'_>) -> Vec<PathBuf> {
     let mut directories: Vec<PathBuf> =
         ["/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/etc"].map(Into::into).to_vec();
-    let job = &state.directories;
-    directories.extend([&job.builds_inside, &job.cache_inside, &state.image.working_dir].map(Clone::clone));
+    let job = container.directories;
+    directories
+        .extend([&job.builds_inside, &job.cache_inside, &container.image.working_dir].map(Clone::clone));
     directories.extend(
         context.settings.mount.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()),
     );
@@ -88,7 +140,7 @@ pub(crate) fn apptainer_environment(context: &Context) -> Vec<(String, String)> 
     ]
 }
 
-fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<String> {
+fn apptainer_args(context: &Context, container: &Container<'_>, root: &ImageRoot) -> Vec<String> {
     let settings = &context.settings;
     // `-s` leaves only FATAL lines: a warning per stage about a uid without a passwd entry of the host helps nobody.
     let mut args: Vec<String> = ["-s", "exec", "--contain", "--cleanenv", "--no-eval", "--writable"]
@@ -96,11 +148,13 @@ fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<
         .chain(["--no-mount", "home,cwd,hostfs,bind-paths,tmp,dev,devpts", "--drop-caps", DROPPED])
         .map(str::to_owned)
         .collect();
-    args.extend(gpu::flags(settings));
-    let ImageUser { uid, gid, .. } = state.image.user;
+    if container.sees_gpus {
+        args.extend(gpu::flags(settings));
+    }
+    let ImageUser { uid, gid, .. } = container.image.user;
     if (uid, gid) != (0, 0) {
         // Where only root is mapped, Apptainer shows root under the wanted ids in a user namespace of its own.
-        args.extend((state.mapping == Mapping::RootOnly).then(|| "--userns".to_owned()));
+        args.extend((container.mapping == Mapping::RootOnly).then(|| "--userns".to_owned()));
         args.extend([
             "--security".to_owned(),
             format!("uid:{uid}"),
@@ -108,14 +162,15 @@ fn apptainer_args(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<
             format!("gid:{gid}"),
         ]);
     }
-    args.extend(["--cwd".to_owned(), state.image.working_dir.display().to_string()]);
-    for bind in binds(context, state, root) {
+    args.extend(["--cwd".to_owned(), container.image.working_dir.display().to_string()]);
+    for bind in binds(context, container, root) {
         args.extend(["--mount".to_owned(), mount_argument(&bind)]);
     }
     args.push(root.merged().display().to_string());
-    args.extend(["sh", "-c", &format!(". /proc/self/fd/{ENTRY_FD}"), "sh"].map(str::to_owned));
-    args.extend(state.image.entrypoint.iter().cloned());
-    args.extend(find_shell_words());
+    if container.has_shell {
+        args.extend(["sh", "-c", &format!(". /proc/self/fd/{ENTRY_FD}"), "sh"].map(str::to_owned));
+    }
+    args.extend(container.image.entrypoint.iter().chain(&container.words).cloned());
     args
 }
 
@@ -124,20 +179,24 @@ pub(crate) fn find_shell_words() -> [String; 3] {
     ["sh", "-c", FIND_SHELL].map(str::to_owned)
 }
 
-fn binds(context: &Context, state: &JobState, root: &ImageRoot) -> Vec<Bind> {
+fn binds(context: &Context, container: &Container<'_>, root: &ImageRoot) -> Vec<Bind> {
     let bind = |source: &Path, target: &Path| Bind {
         source: source.to_owned(),
         target: target.to_owned(),
         read_only: false,
     };
-    let job = &state.directories;
+    let job = container.directories;
     let mut binds = vec![
         bind(&job.builds, &job.builds_inside),
         bind(&job.cache, &job.cache_inside),
         bind(&root.dev(), Path::new("/dev")),
-        bind(&context.paths.job.join("hosts"), Path::new("/etc/hosts")),
-        bind(&context.paths.job.join("hostname"), Path::new("/etc/hostname")),
+        bind(&container.files.join("hosts"), Path::new("/etc/hosts")),
+        bind(&container.files.join("hostname"), Path::new("/etc/hostname")),
     ];
+    let resolv_conf = container.files.join("resolv.conf");
+    if resolv_conf.exists() {
+        binds.push(bind(&resolv_conf, Path::new("/etc/resolv.conf")));
+    }
     binds.extend(configured_binds(&context.settings));
     binds
 }

@@ -51,6 +51,16 @@ impl JobPaths {
         self.job.join("slot")
     }
 
+    /// What later stages must know of the job's holder, if there is one.
+    pub(crate) fn holder_file(&self) -> PathBuf {
+        self.job.join("holder.json")
+    }
+
+    /// Files of service number `index`.
+    pub(crate) fn service(&self, index: usize) -> PathBuf {
+        self.job.join("services").join(index.to_string())
+    }
+
     /// `/builds` of a job without a slot.
     pub(crate) fn private_builds(&self) -> PathBuf {
         self.job.join("builds")

@@ -26,8 +26,13 @@ const APPTAINER_VARIABLES: &str = "APPTAINER_APPNAME APPTAINER_BIND APPTAINER_CO
 /// gitlab-runner's prefix of job variables in our environment.
 const JOB_VARIABLE: &str = "CUSTOM_ENV_";
 
-/// The text for a stage of the job.
-pub(crate) fn text(context: &Context, job: &Job, state: &JobState) -> EntryText {
+/// The text that makes `environment` the container's.
+pub(crate) fn text(environment: &BTreeMap<String, String>) -> EntryText {
+    EntryText::new(script(environment))
+}
+
+/// The environment of the job's scripts.
+pub(crate) fn job_environment(context: &Context, job: &Job, state: &JobState) -> BTreeMap<String, String> {
     let node = &context.environment.variables;
     let mut environment = BTreeMap::from([
         ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
@@ -37,10 +42,11 @@ pub(crate) fn text(context: &Context, job: &Job, state: &JobState) -> EntryText 
     environment.extend(image_variables(&state.image.env));
     environment.extend(allocation_variables(node, &context.settings.pass_env));
     environment.extend(job_variables(node, job));
-    EntryText::new(script(&environment))
+    environment
 }
 
-fn image_variables(env: &[String]) -> impl Iterator<Item = (String, String)> {
+/// The variables of an image's configuration.
+pub(crate) fn image_variables(env: &[String]) -> impl Iterator<Item = (String, String)> {
     env.iter()
         .filter_map(|entry| entry.split_once('='))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -11,19 +11,38 @@ use nix::sys::stat::Mode;
 use nix::unistd::close;
 
 use crate::failure::chain;
+use crate::holder::{guard, keeper};
 use crate::image::census::Census;
 use crate::image::own_command::{BROKEN_IMAGE, FULL_DISK};
 use crate::image::unpack::{UnpackError, unpack};
-use crate::pod::{init, outer};
+use crate::pod::init;
+use crate::pod::outer::{self, Place, ServiceNetwork};
 use crate::removal;
+use crate::state::Owner;
 
 /// Runs `words` if they are such a command.
 pub(crate) fn main(words: &[String]) -> Option<ExitCode> {
     let rest = words.get(2..).unwrap_or_default();
     match (words.get(1)?.as_str(), rest) {
-        ("pod-outer", [control, reports]) => {
-            Some(outer::main(inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
+        ("pod-outer", [control, reports]) => outer_process(&Place::Alone, control, reports),
+        ("pod-join", [keeper, control, reports]) => {
+            outer_process(&Place::WithHolder(keeper.parse().ok()?), control, reports)
         }
+        ("service-outer", [control, reports]) => outer_process(&Place::InHolder(None), control, reports),
+        ("service-outer", [ip, address, control, reports]) => {
+            let network = ServiceNetwork { ip: ip.into(), address: address.parse().ok()? };
+            outer_process(&Place::InHolder(Some(network)), control, reports)
+        }
+        ("holder-guard", [pid, started, control, reports]) => {
+            let runner = Owner { pid: pid.parse().ok()?, started: started.parse().ok()? };
+            let control = inherited(control, OFlag::O_RDONLY)?;
+            Some(guard::main(&runner, control, inherited(reports, OFlag::O_WRONLY)?))
+        }
+        ("holder-keeper", [control, reports, lifeline]) => Some(keeper::main(
+            inherited(control, OFlag::O_RDONLY)?,
+            inherited(reports, OFlag::O_WRONLY)?,
+            inherited(lifeline, OFlag::O_RDONLY)?,
+        )),
         ("pod-init", [control, reports]) => {
             Some(init::main(inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
         }
@@ -54,6 +73,10 @@ fn census(tree: &Path, answer: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot count the files of `{}`: {error}", tree.display()))?;
     let text = serde_json::to_string(&census).expect("a census has only numbers");
     write_private(answer, text.as_bytes()).map_err(|error| chain(&error))
+}
+
+fn outer_process(place: &Place, control: &str, reports: &str) -> Option<ExitCode> {
+    Some(outer::main(place, inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
 }
 
 fn finish(result: Result<(), String>) -> ExitCode {

@@ -21,7 +21,7 @@ pub(crate) struct Job {
     #[serde(default)]
     pub(crate) allow_git_fetch: bool,
     #[serde(default, deserialize_with = "null_is_empty")]
-    variables: Vec<Variable>,
+    pub(crate) variables: Vec<Variable>,
     #[serde(default)]
     pub(crate) image: Image,
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -43,13 +43,17 @@ pub(crate) struct GitInfo {
     pub(crate) protected: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Variable {
-    key: String,
-    #[serde(default)]
-    value: String,
-    #[serde(default)]
-    file: bool,
+/// A variable as GitLab sends it: references in it are not replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Variable {
+    pub(crate) key: String,
+    pub(crate) value: String,
+    pub(crate) public: bool,
+    /// The value is a file's content; scripts see its path.
+    pub(crate) file: bool,
+    /// The value is taken as it is.
+    pub(crate) raw: bool,
 }
 
 /// A variable of `secrets:`; gitlab-runner has got its value from a vault.
@@ -58,21 +62,30 @@ struct ExternalSecret {
     file: Option<bool>,
 }
 
-/// `image:` or one of `services:`. Names are expanded already.
+/// `image:` or one of `services:`. Names and aliases are expanded already.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Image {
     #[serde(default)]
     pub(crate) name: String,
+    /// Further host names of a service, parted by blanks or commas.
+    #[serde(default)]
+    pub(crate) alias: String,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) entrypoint: Vec<String>,
+    /// Of a service; a job's image runs the job's script.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) command: Vec<String>,
+    /// Of a service.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) variables: Vec<Variable>,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) pull_policy: Vec<String>,
     #[serde(default)]
-    executor_opts: ExecutorOptions,
+    pub(crate) executor_opts: ExecutorOptions,
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct ExecutorOptions {
+pub(crate) struct ExecutorOptions {
     #[serde(default)]
     docker: DockerOptions,
 }

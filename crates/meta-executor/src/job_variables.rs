@@ -8,7 +8,7 @@ use crate::job::Job;
 
 /// Replaces `$NAME` and `${NAME}` by the job's variables; one that is not set becomes nothing, and `$$` a dollar.
 pub(crate) fn expand(text: &str, job: &Job, environment: &Environment) -> String {
-    expand_with(text, |name| value(name, job, environment))
+    expand_with(text, |name| value(name, job, environment).unwrap_or_default().to_owned())
 }
 
 /// A job variable as the job's scripts see it. gitlab-runner hands it over expanded, with those of its own configuration.
@@ -17,30 +17,44 @@ pub(crate) fn value<'a>(name: &str, job: &'a Job, environment: &'a Environment) 
     expanded.or_else(|| job.variable(name))
 }
 
-fn expand_with<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) -> String {
-    let mut expanded = String::new();
+/// Replaces `$NAME` and `${NAME}` once, as Go's `os.Expand` does: unknown names and the shell's own parameters are empty, `$$` is
+/// a dollar, a dollar before anything else stays.
+pub(crate) fn expand_with(text: &str, value: impl Fn(&str) -> String) -> String {
+    let mut out = String::new();
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        expanded.push_str(before);
-        if let Some(after) = after.strip_prefix('$') {
-            expanded.push('$');
-            rest = after;
-            continue;
-        }
-        let (name, behind) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
-            Some((name, behind)) => (name, behind),
-            None => after.split_at(
-                after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len()),
-            ),
-        };
-        if name.is_empty() {
-            expanded.push('$');
-        } else {
-            expanded.push_str(value(name).unwrap_or_default());
+    while let Some(position) = rest.find('$') {
+        out.push_str(&rest[..position]);
+        rest = &rest[position + 1..];
+        let (name, behind) = name_of(rest);
+        match name {
+            Some("$") => out.push('$'),
+            Some(name) if is_parameter(name) => {}
+            Some(name) => out.push_str(&value(name)),
+            None => out.push('$'),
         }
         rest = behind;
     }
-    expanded + rest
+    out + rest
+}
+
+/// The name at the start of `text`, which stood behind a dollar, and what follows. Braces that are not closed are swallowed.
+fn name_of(text: &str) -> (Option<&str>, &str) {
+    if let Some(braced) = text.strip_prefix('{') {
+        return match braced.find('}') {
+            Some(end) => (Some(&braced[..end]), &braced[end + 1..]),
+            None => (Some("?"), braced),
+        };
+    }
+    let first = text.chars().next();
+    if first.is_some_and(|c| c == '$' || c.is_ascii_digit() || is_parameter(&c.to_string())) {
+        return (Some(&text[..1]), &text[1..]);
+    }
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    if end == 0 { (None, text) } else { (Some(&text[..end]), &text[end..]) }
+}
+
+fn is_parameter(name: &str) -> bool {
+    name.is_empty() || name.len() == 1 && name.contains(|c: char| "*#@!?-".contains(c) || c.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -50,9 +64,9 @@ mod tests {
     #[test]
     fn both_forms_are_expanded_once() {
         let value = |name: &str| match name {
-            "ARCH" => Some("arm64"),
-            "NESTED" => Some("$ARCH"),
-            _ => None,
+            "ARCH" => "arm64".to_owned(),
+            "NESTED" => "$ARCH".to_owned(),
+            _ => String::new(),
         };
         for (text, expanded) in [
             ("linux/$ARCH", "linux/arm64"),
@@ -60,7 +74,11 @@ mod tests {
             ("$NESTED", "$ARCH"),
             ("a${MISSING}b$MISSING", "ab"),
             ("$$ARCH costs 1$", "$ARCH costs 1$"),
-            ("${ARCH", "${ARCH"),
+            // What no shell would take is swallowed, as by Go.
+            ("${ARCH", "ARCH"),
+            ("a${}x", "ax"),
+            ("$1$?$@$-x", "x"),
+            ("$ $%", "$ $%"),
             ("", ""),
         ] {
             assert_eq!(expand_with(text, value), expanded, "{text}");

@@ -78,7 +78,15 @@ pub(crate) fn image(
     // Apptainer dies of a directory that is not there, and nobody has made it.
     let working_dir = entry::quoted(&state.image.working_dir.display().to_string());
     let enter = format!("mkdir -p {working_dir}; cd {working_dir}; unset OLDPWD\n");
-    Ok(spec(context, state, node, 0o022, args, entry::text(context, job, state).after(&enter), script))
+    Ok(spec(
+        context,
+        state,
+        node,
+        0o022,
+        args,
+        entry::text(&entry::job_environment(context, job, state)).after(&enter),
+        script,
+    ))
 }
 
 /// The command that runs the helper script `script` with the host's programs.

@@ -17,6 +17,7 @@ use crate::job::{Image, Job};
 use crate::job_variables::expand;
 use crate::log_line;
 use crate::pod::spec::Mapping;
+use crate::services::plan::PlannedService;
 
 use self::attempts::Request;
 
@@ -26,8 +27,19 @@ pub(crate) fn image(context: &Context, job: &Job, mapping: Mapping) -> Result<St
     named(context, job, &job.image, &name, mapping)
 }
 
+/// The image of a service, pulled if its policy says so.
+pub(crate) fn service(
+    context: &Context,
+    job: &Job,
+    service: &PlannedService<'_>,
+    mapping: Mapping,
+) -> Result<StoredImage, StageFailure> {
+    allowed::check_service(context, service)?;
+    named(context, job, service.image, &service.image.name, mapping)
+}
+
 /// The image `name`, pulled as `wanted` (the job's image or a service of it) and the configuration say.
-pub(crate) fn named(
+fn named(
     context: &Context,
     job: &Job,
     wanted: &Image,

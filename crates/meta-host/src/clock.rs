@@ -7,3 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+/// The same with all that the clock gives, for time stamps.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub fn moment() -> SystemTime {
+    SystemTime::now()
+}

@@ -35,16 +35,35 @@ const IMAGES: &[Image] = &[
     image!("noshell", "latest"),
     image!("multilayer", "latest"),
     image!("large", "latest"),
+    image!("postgres", "latest"),
+    image!("redis", "latest"),
+    image!("nginx", "latest"),
 ];
 
 /// Further names: same last part and tag, different images. A cache that drops a part of the name mixes them up.
 const TWINS: &[(&str, &str)] = &[("busybox", "evil/tool:22.04"), ("debian", "ubuntu:22.04")];
 
 /// Files that Containerfiles copy, beside busybox and Debian.
-const CONTEXT: &[(&str, &str)] =
-    &[("entrypoint", include_str!("images/entrypoint")), ("page", include_str!("images/page"))];
+const CONTEXT: &[(&str, &str)] = &[
+    ("entrypoint", include_str!("images/entrypoint")),
+    ("page", include_str!("images/page")),
+    ("collect", include_str!("images/collect")),
+    ("postgres-entrypoint", include_str!("images/postgres-entrypoint")),
+    ("redis-entrypoint", include_str!("images/redis-entrypoint")),
+    ("nginx.conf", include_str!("images/nginx.conf")),
+];
 
 const DEBIAN: &[&str] = &["--variant=minbase", "--mode=root", "--format=tar", "--dpkgopt=force-unsafe-io"];
+
+/// Packages with servers, unpacked and not installed: the images take single programs out of them.
+const SERVERS: &[&str] = &[
+    "--variant=extract",
+    "--mode=root",
+    "--format=tar",
+    "--include=base-files,bash,coreutils,sed,libc-bin,util-linux,tzdata,postgresql,redis-server,nginx-light",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+];
 
 /// The build context in the bed.
 const FOLDER: &str = "/var/cache/bed-images";
@@ -66,8 +85,9 @@ pub(super) fn ensure(progress: &Progress) -> Result<()> {
     }
     // The registry has them; these copies are only weight.
     podman(&["rmi", "--all", "--force"])?;
-    fs::remove_file(configure::in_root(FOLDER).join("debian.tar"))
-        .during(|| "remove `debian.tar`".to_owned())?;
+    for tar in ["debian.tar", "servers.tar"] {
+        fs::remove_file(configure::in_root(FOLDER).join(tar)).during(|| format!("remove `{tar}`"))?;
+    }
     configure::write_file(&stamp_file, &stamp())
 }
 
@@ -78,7 +98,7 @@ pub(super) fn names() -> impl Iterator<Item = String> {
 }
 
 fn stamp() -> String {
-    let mut text = format!("{}\n", DEBIAN.join(" "));
+    let mut text = format!("{}\n{}\n", DEBIAN.join(" "), SERVERS.join(" "));
     for name in names() {
         text.push_str(&format!("{name}\n"));
     }
@@ -89,29 +109,39 @@ fn stamp() -> String {
 
 fn write_context(progress: &Progress) -> Result<()> {
     let folder = configure::in_root(FOLDER);
-    let debian = debian(progress)?;
+    let debian = tar(progress, "debian", DEBIAN)?;
+    let servers = tar(progress, "servers", SERVERS)?;
     for image in IMAGES {
         configure::write_file(&folder.join(format!("{}.Containerfile", image.name)), image.containerfile)?;
     }
     for (name, text) in CONTEXT {
         configure::write_file(&folder.join(name), text)?;
     }
-    for (from, name) in [(configure::in_root("/usr/bin/busybox"), "busybox"), (debian, "debian.tar")] {
+    for (from, name) in [
+        (configure::in_root("/usr/bin/busybox"), "busybox"),
+        (debian, "debian.tar"),
+        (servers, "servers.tar"),
+    ] {
         fs::copy(&from, folder.join(name)).during(|| format!("copy `{}`", from.display()))?;
     }
     Ok(())
 }
 
-/// A minimal Debian as tar, made on the host since the bed has no network.
-fn debian(progress: &Progress) -> Result<PathBuf> {
-    let (tar, unfinished) = (place::cache().join("debian.tar"), place::cache().join("debian.unfinished.tar"));
-    if !tar.exists() {
-        progress.step(format!("making a Debian {} for images with mmdebstrap", recipe::SUITE));
+/// What mmdebstrap makes with `arguments`, as tar, made on the host since the bed has no network. The file's name says what it
+/// was made from.
+fn tar(progress: &Progress, name: &str, arguments: &[&str]) -> Result<PathBuf> {
+    let stamp = place::cache().join(format!("{name}.recipe"));
+    let (tar, unfinished) =
+        (place::cache().join(format!("{name}.tar")), place::cache().join(format!("{name}.unfinished.tar")));
+    let recipe = arguments.join("\n");
+    if !tar.exists() || fs::read_to_string(&stamp).unwrap_or_default() != recipe {
+        progress.step(format!("making {name}.tar of Debian {} for images with mmdebstrap", recipe::SUITE));
         bootstrap::debootstrap(
-            &DEBIAN.iter().map(|&argument| argument.to_owned()).collect::<Vec<_>>(),
+            &arguments.iter().map(|&argument| argument.to_owned()).collect::<Vec<_>>(),
             &unfinished,
         )?;
         fs::rename(&unfinished, &tar).during(|| format!("rename `{}`", unfinished.display()))?;
+        fs::write(&stamp, recipe).during(|| format!("write `{}`", stamp.display()))?;
     }
     Ok(tar)
 }

@@ -1,5 +1,6 @@
 //! `[executor]`: how jobs run on the node. Nothing is expanded before it is used there.
 
+use super::service::{ServiceConfig, read_services};
 use crate::reader::Section;
 use crate::template::{Template, Use};
 
@@ -26,6 +27,14 @@ pub struct ExecutorConfig {
     pub image: Option<Template>,
     /// Globs; without them all images.
     pub allowed_images: Option<Vec<Template>>,
+    /// Services of every job.
+    pub services: Vec<ServiceConfig>,
+    /// Globs of the services that jobs may ask for; without them all images.
+    pub allowed_services: Option<Vec<Template>>,
+    /// How many services a job may have.
+    pub services_limit: Option<i64>,
+    /// Seconds until services that do not answer are given up; 0: they are not waited for.
+    pub wait_for_services_timeout: Option<i64>,
     /// The program, `apptainer` without it.
     pub apptainer_executable: Option<Template>,
     /// Whether AMD GPUs are handed in.
@@ -124,6 +133,10 @@ pub(crate) fn read(section: Section<'_>) -> ExecutorConfig {
         allowed_pull_policies: section.templates("allowed_pull_policies", Use::Text),
         image: section.template("image", Use::Text),
         allowed_images: section.templates("allowed_images", Use::Text),
+        services: read_services(&section),
+        allowed_services: section.templates("allowed_services", Use::Text),
+        services_limit: section.integer("services_limit", 0, ""),
+        wait_for_services_timeout: section.integer("wait_for_services_timeout", 0, " seconds"),
         apptainer_executable: section.template("apptainer_executable", Use::Path),
         gpu_amd: read_flag(&section, "gpu_amd"),
         gpu_nvidia: read_flag(&section, "gpu_nvidia"),

@@ -12,6 +12,7 @@ pub(crate) mod names;
 pub(crate) mod own_command;
 pub(crate) mod platform;
 pub(crate) mod policy;
+pub(crate) mod prepared;
 pub(crate) mod reference;
 pub(crate) mod registry;
 pub(crate) mod store;

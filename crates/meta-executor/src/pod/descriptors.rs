@@ -13,7 +13,7 @@ use super::PodError;
 ///
 /// A batch script may hold a lock file or a directory open, and gitlab-runner passes on what it got. A job must not get
 /// hold of it: through a descriptor of a directory it could reach the whole host.
-pub(super) fn close_others(kept: &[&OwnedFd]) -> Result<(), PodError> {
+pub(crate) fn close_others(kept: &[&OwnedFd]) -> Result<(), PodError> {
     let failed = |source: io::Error| PodError::Namespace { action: "list the open files", source };
     let numbers: Vec<RawFd> = fs::read_dir("/proc/self/fd")
         .map_err(failed)?

@@ -1,9 +1,7 @@
 //! The driver's side of a pod: start it, pass the spec, wait for the end, forward a request to stop.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::process::{Child, Command, Stdio};
+use std::os::fd::AsFd;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,9 +9,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getgid, getppid, getuid};
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::link::Link;
 use super::mapping::write_maps;
 use super::report::Event;
 use super::spec::{Mapping, PodSpec};
@@ -36,64 +33,57 @@ pub(crate) struct Outcome {
     pub(crate) stopped: bool,
 }
 
+/// Where a pod gets its user namespace from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Home {
+    /// Its own, with the host's network.
+    Own(Mapping),
+    /// That of the job's holder, whose PID 1 has this number, and its network.
+    Holder(i32),
+}
+
 /// Runs `spec` in a new pod and waits for its end. stdout and stderr are the caller's.
 ///
 /// SIGTERM, SIGINT, SIGHUP and the end of the parent (gitlab-runner) stop the pod: SIGTERM to every process in it, then
 /// SIGKILL after [`GRACE`].
 pub(crate) fn run(spec: &PodSpec, mapping: Mapping) -> Result<Outcome, PodError> {
+    run_watched(spec, Home::Own(mapping), &mut || {})
+}
+
+/// The same for a pod at `home`, with a function that is called several times a second.
+pub(crate) fn run_watched(spec: &PodSpec, home: Home, watch: &mut dyn FnMut()) -> Result<Outcome, PodError> {
     let signals = block_stop_signals()?;
     let parent = getppid();
     // Without namespaces there is nothing for an outer process to do.
-    let mut pod = start(if mapping == Mapping::Unmapped { "pod-init" } else { "pod-outer" })?;
-    if mapping != Mapping::Unmapped {
+    let words = match home {
+        Home::Own(Mapping::Unmapped) => vec!["pod-init".to_owned()],
+        Home::Own(_) => vec!["pod-outer".to_owned()],
+        Home::Holder(keeper) => vec!["pod-join".to_owned(), keeper.to_string()],
+    };
+    let mut pod = Pod { link: Link::start(&words, Stdio::inherit(), Stdio::inherit())? };
+    let mut go_ahead = "";
+    if !matches!(home, Home::Own(Mapping::Unmapped)) {
         match pod.next_event()? {
             Some(Event::Unshared) => {}
             Some(Event::Failed(message)) => return Err(PodError::Inside { message }),
             _ => return Err(PodError::Silent),
         }
+        go_ahead = "g";
     }
-    write_maps(pod.child.id(), mapping, getuid().as_raw(), getgid().as_raw())?;
-    pod.send_spec(spec, mapping)?;
-    pod.wait(&signals, parent)
+    if let Home::Own(mapping) = home {
+        write_maps(pod.link.child.id(), mapping, getuid().as_raw(), getgid().as_raw())?;
+    }
+    pod.send_spec(spec, go_ahead)?;
+    pod.wait(&signals, parent, watch)
 }
 
 /// The running pod, as the driver holds it. Dropping it closes the control pipe, which ends the pod.
 struct Pod {
-    child: Child,
-    control: File,
-    reports: BufReader<File>,
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the pod inherits two pipes and nothing else, which CommandLine cannot say"
-)]
-fn start(process: &str) -> Result<Pod, PodError> {
-    let (control_read, control_write) = pipe()?;
-    let (report_read, report_write) = pipe()?;
-    for inherited in [&control_read, &report_write] {
-        fcntl_setfd(inherited, FdFlags::empty()).map_err(|source| PodError::Namespace {
-            action: "pass a pipe to the pod",
-            source: source.into(),
-        })?;
-    }
-    let child = Command::new("/proc/self/exe")
-        .arg(process)
-        .args([&control_read, &report_write].map(|pipe| pipe.as_raw_fd().to_string()))
-        .env_clear()
-        .stdin(Stdio::null())
-        .spawn()
-        .map_err(|source| PodError::Start { program: "/proc/self/exe".to_owned(), source })?;
-    Ok(Pod { child, control: control_write.into(), reports: BufReader::new(report_read.into()) })
-}
-
-fn pipe() -> Result<(OwnedFd, OwnedFd), PodError> {
-    pipe_with(PipeFlags::CLOEXEC)
-        .map_err(|source| PodError::Namespace { action: "make a pipe", source: source.into() })
+    link: Link,
 }
 
 /// Blocks the signals that mean "stop" and returns the descriptor that reads them. The pod's processes unblock them.
-fn block_stop_signals() -> Result<SignalFd, PodError> {
+pub(crate) fn block_stop_signals() -> Result<SignalFd, PodError> {
     let mut mask = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         mask.add(signal);
@@ -103,47 +93,41 @@ fn block_stop_signals() -> Result<SignalFd, PodError> {
 }
 
 impl Pod {
-    fn send_spec(&mut self, spec: &PodSpec, mapping: Mapping) -> Result<(), PodError> {
-        // The first byte is the outer process's go-ahead, the line behind it is the init's.
-        let go_ahead = if mapping == Mapping::Unmapped { "" } else { "g" };
+    fn send_spec(&mut self, spec: &PodSpec, go_ahead: &str) -> Result<(), PodError> {
+        // The go-ahead is the outer process's, the line behind it the init's.
         let spec = serde_json::to_string(spec).expect("a pod spec has only strings and numbers");
-        let line = format!("{go_ahead}{spec}\n");
-        self.control
-            .write_all(line.as_bytes())
+        self.link
+            .send(format!("{go_ahead}{spec}\n").as_bytes())
             .map_err(|source| PodError::Namespace { action: "pass the spec to the pod", source })
     }
 
     /// The next event, or `None` when the pod has ended.
     fn next_event(&mut self) -> Result<Option<Event>, PodError> {
         loop {
-            let mut line = String::new();
-            match self.reports.read_line(&mut line) {
-                Ok(0) => return Ok(None),
-                Ok(_) => match Event::parse(line.trim_end()) {
+            match self.link.next_line()? {
+                None => return Ok(None),
+                Some(line) => match Event::parse(&line) {
                     Some(event) => return Ok(Some(event)),
                     None => continue,
                 },
-                // What the container wrote into the pipe is not our report.
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
-                Err(source) => return Err(PodError::Namespace { action: "read the pod's report", source }),
             }
         }
     }
 
-    fn wait(mut self, signals: &SignalFd, parent: Pid) -> Result<Outcome, PodError> {
+    fn wait(mut self, signals: &SignalFd, parent: Pid, watch: &mut dyn FnMut()) -> Result<Outcome, PodError> {
         let mut outcome = Outcome { code: 0, started: false, no_entrypoint: false, stopped: false };
         let mut deadline: Option<Instant> = None;
         loop {
-            if self.reports.buffer().is_empty() && !self.wait_for_report(signals)? {
+            watch();
+            if !self.link.has_buffered_line() && !self.wait_for_report(signals)? {
                 if !outcome.stopped && (stop_was_asked_for(signals) || getppid() != parent) {
                     outcome.stopped = true;
                     deadline = Some(Instant::now() + GRACE);
                     // One byte means: SIGTERM to everybody. A pod that is gone needs none.
-                    let _ = self.control.write_all(b"t");
+                    let _ = self.link.send(b"t");
                 }
                 if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                    drop(self.control);
-                    let _ = self.child.wait();
+                    self.link.end();
                     return Ok(Outcome { code: 128 + Signal::SIGKILL as i32, ..outcome });
                 }
                 continue;
@@ -153,15 +137,15 @@ impl Pod {
                 Some(Event::Started) => outcome.started = true,
                 Some(Event::NoEntrypoint) => outcome.no_entrypoint = true,
                 Some(Event::Exited(code)) => {
-                    let _ = self.child.wait();
+                    let _ = self.link.child.wait();
                     return Ok(Outcome { code, ..outcome });
                 }
                 Some(Event::Failed(message)) => {
-                    let _ = self.child.wait();
+                    let _ = self.link.child.wait();
                     return Err(PodError::Inside { message });
                 }
                 None => {
-                    let _ = self.child.wait();
+                    let _ = self.link.child.wait();
                     return Err(PodError::Silent);
                 }
             }
@@ -171,7 +155,7 @@ impl Pod {
     /// Waits for a report, a signal, or a quarter of a second. True if there is a report.
     fn wait_for_report(&self, signals: &SignalFd) -> Result<bool, PodError> {
         let mut files = [
-            PollFd::new(self.reports.get_ref().as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
         ];
         // The time limit is for the end of the parent, which has no descriptor to wait for.
@@ -182,6 +166,6 @@ impl Pod {
     }
 }
 
-fn stop_was_asked_for(signals: &SignalFd) -> bool {
+pub(crate) fn stop_was_asked_for(signals: &SignalFd) -> bool {
     matches!(signals.read_signal(), Ok(Some(_)))
 }

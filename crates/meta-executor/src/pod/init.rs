@@ -51,6 +51,7 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
     }
     // gitlab-runner signals its process group. The pod hears of it from the driver, and once.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(doing("leave the process group"))?;
+    close_others(&[&control, reports])?;
     // The driver blocked them for its signalfd; the command must get them.
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).map_err(doing("unblock signals"))?;
     let mut control = BufReader::new(File::from(control));

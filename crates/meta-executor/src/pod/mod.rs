@@ -1,4 +1,4 @@
-//! A pod: the namespaces that a job's container (and, later, its services) share, made without root.
+//! A pod: the namespaces of a container, made without root. Where a job has services, `holder` keeps one around them all.
 //!
 //! Three processes of this program take part, because a user namespace needs help from outside and a PID namespace needs an
 //! init of its own:
@@ -22,6 +22,7 @@ pub(crate) mod devices;
 pub(crate) mod driver;
 pub(crate) mod image_root;
 pub(crate) mod init;
+pub(crate) mod link;
 pub(crate) mod mapping;
 pub(crate) mod mounts;
 pub(crate) mod outer;
@@ -54,7 +55,7 @@ pub(crate) enum PodError {
 
 impl PodError {
     /// The error and its causes in one line, for the report pipe.
-    fn chain(&self) -> String {
+    pub(crate) fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {

@@ -10,7 +10,7 @@ use super::{PodError, doing, on_path};
 const NOTHING: Option<&str> = None;
 
 /// Keeps the mounts of this namespace from spreading to the host's.
-pub(super) fn make_private() -> Result<(), PodError> {
+pub(crate) fn make_private() -> Result<(), PodError> {
     mount(NOTHING, "/", NOTHING, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NOTHING)
         .map_err(doing("make the mounts private"))
 }
@@ -37,7 +37,7 @@ pub(super) fn mqueue(target: &Path) -> Result<(), PodError> {
 }
 
 /// The proc file system of this PID namespace.
-pub(super) fn proc(target: &Path) -> Result<(), PodError> {
+pub(crate) fn proc(target: &Path) -> Result<(), PodError> {
     fresh("proc", target, MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, NOTHING)
 }
 

@@ -7,6 +7,7 @@ use crate::failure::StageFailure;
 use crate::job::Job;
 use crate::job_variables::expand;
 use crate::log_line;
+use crate::services::plan::{Origin, PlannedService};
 
 /// The name that the job or the configuration gives, if it is allowed.
 pub(super) fn image_name(context: &Context, job: &Job) -> Result<String, StageFailure> {
@@ -26,11 +27,31 @@ pub(super) fn image_name(context: &Context, job: &Job) -> Result<String, StageFa
     if default.as_deref() == Some(name) || is_allowed(name, allowed) {
         return Ok(name.to_owned());
     }
-    let list: String = allowed.iter().map(|glob| format!("\n- {glob}")).collect();
-    Err(StageFailure::job(
-        format!("The \"{name}\" image is not present on list of allowed images:{list}"),
-        "use an image that matches, or ask the administrator to change `allowed_images` in `[executor]`",
-    ))
+    Err(refused(name, "images", allowed))
+}
+
+/// Whether the job may have this service. What the configuration names needs no permission, also where a job names it.
+pub(super) fn check_service(context: &Context, service: &PlannedService<'_>) -> Result<(), StageFailure> {
+    let name = service.image.name.as_str();
+    let settings = &context.settings;
+    if service.origin == Origin::Configuration
+        || settings.services.iter().any(|configured| configured.name == name)
+        || is_allowed(name, &settings.allowed_services)
+    {
+        return Ok(());
+    }
+    Err(refused(name, "services", &settings.allowed_services))
+}
+
+/// In docker's words; `what` is `images` or `services`.
+fn refused(name: &str, what: &str, globs: &[String]) -> StageFailure {
+    let list: String = globs.iter().map(|glob| format!("\n- {glob}")).collect();
+    StageFailure::job(
+        format!("The \"{name}\" image is not present on list of allowed {what}:{list}"),
+        format!(
+            "use an image that matches, or ask the administrator to change `allowed_{what}` in `[executor]`"
+        ),
+    )
 }
 
 /// Whether a name, as it is written, matches one of docker's globs: `*` stays within a path component, `**` does not.
@@ -41,7 +62,7 @@ fn is_allowed(name: &str, globs: &[String]) -> bool {
             .literal_separator(true)
             .empty_alternates(true)
             .build()
-            .inspect_err(|error| log::warn!("`allowed_images` in `[executor]`: {error}"))
+            .inspect_err(|error| log::warn!("a glob of `[executor]`: {error}"))
             .is_ok_and(|glob| glob.compile_matcher().is_match(name))
     };
     globs.is_empty() || globs.iter().any(matches)

@@ -3,6 +3,7 @@
 
 use crate::context::Context;
 use crate::failure::StageFailure;
+use crate::holder::HolderRecord;
 use crate::node::Node;
 use crate::state::JobState;
 use crate::{owner, removal, slot};
@@ -12,6 +13,9 @@ pub(crate) fn run(context: &Context) -> Result<(), StageFailure> {
     let paths = &context.paths;
     if let Some(driver) = owner::read(&paths.running_file()) {
         owner::kill(&driver);
+    }
+    if let Some(holder) = HolderRecord::load(paths) {
+        owner::kill(&holder.keeper);
     }
     slot::release(paths);
     let trees = [paths.overlay.clone(), paths.job.clone()];

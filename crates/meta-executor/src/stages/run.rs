@@ -8,10 +8,12 @@ use nix::unistd::getpid;
 
 use crate::context::Context;
 use crate::failure::StageFailure;
+use crate::holder::HolderRecord;
 use crate::job::Job;
 use crate::node::Node;
-use crate::pod::driver::{self, Outcome};
+use crate::pod::driver::{self, Home, Outcome};
 use crate::pod::spec::{Mapping, PodSpec};
+use crate::services::follow::Follower;
 use crate::stage::{Place, place};
 use crate::state::JobState;
 use crate::{container, layer, owner, plain, tools};
@@ -28,7 +30,11 @@ pub(crate) fn run(context: &Context, job: &Job, script: &Path, stage: &str) -> R
     if place == Place::Image {
         layer::begin(&context.paths)?;
     }
-    let outcome = driver::run(&pod, state.mapping).map_err(|error| StageFailure::system(&error))?;
+    let mut follower = Follower::load(&context.paths);
+    let outcome = driver::run_watched(&pod, home(context, &state, place)?, &mut || follower.print_new())
+        .map_err(|error| StageFailure::system(&error))?;
+    follower.print_new();
+    follower.save(&context.paths);
     if place == Place::Image && !outcome.stopped {
         layer::finish(&context.paths)?;
     }
@@ -47,7 +53,20 @@ fn pod(
         (Place::Helper, Mapping::Unmapped) => plain::helper(context, state, &node()?, script),
         (Place::Image, Mapping::Unmapped) => plain::image(context, job, state, &node()?, script),
         (Place::Helper, _) => Ok(tools::pod(context, state, script)),
-        (Place::Image, _) => Ok(container::pod(context, job, state, &node()?.apptainer, script)),
+        (Place::Image, _) => Ok(container::job_pod(context, job, state, &node()?.apptainer, script)),
+    }
+}
+
+/// Scripts of the job run in its own network, if it has one. Helper stages use the node's, as they use the node's tools.
+fn home(context: &Context, state: &JobState, place: Place) -> Result<Home, StageFailure> {
+    let Some(holder) = HolderRecord::load(&context.paths) else { return Ok(Home::Own(state.mapping)) };
+    match place {
+        Place::Image if !owner::is_alive(&holder.keeper) => Err(StageFailure::system_with_hint(
+            "the job's services and its network are gone: the process that keeps them was ended",
+            "retry the job; the node may be out of memory",
+        )),
+        Place::Image if holder.has_network => Ok(Home::Holder(holder.keeper.pid)),
+        _ => Ok(Home::Own(state.mapping)),
     }
 }
 

@@ -18,8 +18,6 @@ pub(crate) const TESTS: &[Test] = &[
     ("images: registry down is a system failure", registry_down),
     ("images: pull policies", pull_policies),
     ("images: missing Apptainer", missing_apptainer),
-    ("images: keys without effect are refused", keys_without_effect),
-    ("images: services are refused with a reason", services),
     ("images: jobs at once pull once", pulls_once),
     ("images: a broken entry is not used", broken_entry),
     ("images: whiteouts, links and modes of layers", layers),
@@ -131,18 +129,6 @@ fn missing_apptainer() {
     let ended = site.job(&image("busybox:latest"), json!({})).prepare();
     ended.failed(SYSTEM_FAILURE, "cannot find `no-such-apptainer`");
     ended.failed(SYSTEM_FAILURE, "hint: install Apptainer on the compute nodes");
-}
-
-fn keys_without_effect() {
-    let site = Site::new("network = \"own\"");
-    let ended = site.job(&image("busybox:latest"), json!({})).prepare();
-    ended.failed(SYSTEM_FAILURE, "`network = \"own\"` in `[executor]` cannot be done by this version");
-}
-
-fn services() {
-    let site = Site::new("");
-    let job = site.job(&image("busybox:latest"), json!({ "services": [{ "name": "postgres:16" }] }));
-    job.prepare().failed(BUILD_FAILURE, "the job asks for `postgres:16`");
 }
 
 fn pulls_once() {

@@ -15,6 +15,7 @@ mod inside;
 mod parity;
 mod pipelines;
 mod registries;
+mod services;
 mod store;
 
 use std::process::ExitCode;
@@ -57,9 +58,12 @@ fn main() -> ExitCode {
         .chain(parity::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
     let levels =
-        inside::TESTS.iter().chain(directories::TESTS).chain(endings::TESTS).flat_map(|&(name, test)| {
-            ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
-        });
+        inside::TESTS.iter().chain(directories::TESTS).chain(endings::TESTS).chain(services::TESTS).flat_map(
+            |&(name, test)| {
+                ["A", "B"]
+                    .map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
+            },
+        );
     let parity = Arc::new(parity::Suite::default());
     let rows = parity::trials(&parity, here);
     let conclusion = libtest_mimic::run(&arguments, plain.chain(levels).chain(rows).collect());

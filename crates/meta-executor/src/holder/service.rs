@@ -1,0 +1,171 @@
+//! A service, as the holder has it: a pod inside the pod, its log and the question whether it is ready.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use meta_host::clock;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+use super::protocol::{Answer, Refusal, ServiceSpec};
+use crate::network::{OwnNetwork, plumbing};
+use crate::pod::link::{Link, pipe};
+use crate::pod::report::Event;
+use crate::pod::{PodError, doing};
+use crate::services::output::LogWriter;
+
+/// The service answers at once or not at all: it is in the same machine.
+const CONNECT: Duration = Duration::from_millis(200);
+
+pub(super) struct Service {
+    index: usize,
+    link: Link,
+    log: LogWriter<File>,
+    /// What the service writes; `None` when all of its processes are gone.
+    output: Option<File>,
+    targets: Vec<SocketAddr>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Starting,
+    Ready,
+    Ended,
+}
+
+impl Service {
+    /// Starts what `spec` says, with an address of its own if there is a bridge.
+    pub(super) fn start(spec: ServiceSpec, bridge: Option<&OwnNetwork>) -> Result<Self, Refusal> {
+        if bridge.is_none() {
+            check_free(&spec.ports)?;
+        }
+        let log = File::create(&spec.log).map_err(|source| PodError::Io {
+            action: "make",
+            path: spec.log.clone(),
+            source,
+        })?;
+        let (output, written) = pipe()?;
+        let link = start(&spec, bridge, written)?;
+        let output = File::from(output);
+        fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(doing("read a service's output"))?;
+        let targets = spec.ports.iter().map(|&port| SocketAddr::from((spec.address, port))).collect();
+        Ok(Self {
+            index: spec.index,
+            link,
+            log: LogWriter::new(log),
+            output: Some(output),
+            targets,
+            state: State::Starting,
+        })
+    }
+
+    /// Whether it must be asked soon.
+    pub(super) fn is_starting(&self) -> bool {
+        self.state == State::Starting && !self.targets.is_empty()
+    }
+
+    /// What poll(2) should watch.
+    pub(super) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let reports = (self.state != State::Ended).then(|| self.link.as_fd());
+        reports.into_iter().chain(self.output.as_ref().map(AsFd::as_fd))
+    }
+
+    /// Reads what there is to read, asks whether the service is ready, and gives the news.
+    pub(super) fn look(&mut self) -> Vec<Answer> {
+        let mut news = Vec::new();
+        self.copy_output();
+        if let Some(code) = self.end() {
+            self.copy_output();
+            self.state = State::Ended;
+            news.push(Answer::Ended { index: self.index, code });
+        }
+        if self.state == State::Starting
+            && self.targets.iter().any(|target| TcpStream::connect_timeout(target, CONNECT).is_ok())
+        {
+            self.state = State::Ready;
+            news.push(Answer::Ready { index: self.index });
+        }
+        news
+    }
+
+    fn copy_output(&mut self) {
+        let Some(output) = &mut self.output else { return };
+        let mut buffer = [0; 16 * 1024];
+        loop {
+            match output.read(&mut buffer) {
+                Ok(0) => break,
+                // A disk that is full must not stop the service.
+                Ok(count) => drop(self.log.write(&buffer[..count], clock::moment())),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => break,
+            }
+        }
+        self.output = None;
+    }
+
+    /// The exit code, if the service has ended.
+    fn end(&mut self) -> Option<i32> {
+        if self.state == State::Ended || !self.has_report() {
+            return None;
+        }
+        loop {
+            match self.link.next_line() {
+                Ok(Some(line)) => match Event::parse(&line) {
+                    Some(Event::Exited(code)) => break Some(code),
+                    Some(Event::Failed(message)) => {
+                        let _ = self.log.write(format!("{message}\n").as_bytes(), clock::moment());
+                        break Some(128);
+                    }
+                    _ if self.link.has_buffered_line() => {}
+                    _ => break None,
+                },
+                Ok(None) | Err(_) => break Some(128 + nix::sys::signal::Signal::SIGKILL as i32),
+            }
+        }
+    }
+
+    fn has_report(&self) -> bool {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let mut files = [PollFd::new(self.link.as_fd(), PollFlags::POLLIN)];
+        self.link.has_buffered_line() || poll(&mut files, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+}
+
+fn start(spec: &ServiceSpec, bridge: Option<&OwnNetwork>, written: OwnedFd) -> Result<Link, PodError> {
+    let network = bridge.map(|network| [network.ip.display().to_string(), spec.address.to_string()]);
+    let words: Vec<String> =
+        ["service-outer".to_owned()].into_iter().chain(network.into_iter().flatten()).collect();
+    let copy = written
+        .try_clone()
+        .map_err(|source| PodError::Namespace { action: "copy a service's output", source })?;
+    let mut link = Link::start(&words, written.into(), copy.into())?;
+    match link.next_line()?.as_deref().and_then(Event::parse) {
+        Some(Event::Unshared) => {}
+        Some(Event::Failed(message)) => return Err(PodError::Inside { message }),
+        _ => return Err(PodError::Silent),
+    }
+    if let Some(network) = bridge {
+        plumbing::connect(&network.ip, spec.index, link.child.id())?;
+    }
+    let pod = serde_json::to_string(&spec.pod).expect("a pod spec has only strings and numbers");
+    link.send(format!("g{pod}\n").as_bytes())
+        .map_err(|source| PodError::Namespace { action: "pass the spec to a service", source })?;
+    Ok(link)
+}
+
+/// Where everybody shares one network, a service could not listen on a port that another process has, and the job would talk
+/// to that process.
+fn check_free(ports: &[u16]) -> Result<(), Refusal> {
+    for &port in ports {
+        match TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(Refusal::PortTaken(port)),
+            // Whatever else it is: the service says it better.
+            _ => {}
+        }
+    }
+    Ok(())
+}

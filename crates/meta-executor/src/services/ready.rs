@@ -1,0 +1,161 @@
+//! Waits until the services answer. One that does not is worth a warning with its log, never a failure: the job may not need
+//! it (gitlab-runner: `executors/docker/services.go`, `waitForServiceContainer`).
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::signalfd::SignalFd;
+
+use super::follow::Follower;
+use super::{StartedService, output};
+use crate::failure::StageFailure;
+use crate::holder::Holder;
+use crate::holder::protocol::{Answer, Refusal};
+use crate::log_line;
+use crate::pod::driver::stop_was_asked_for;
+
+/// A service of which no port is known may still end at once, and then its log says why.
+const GLANCE: Duration = Duration::from_secs(1);
+
+const YELLOW: &str = "\x1b[0;33m";
+const RESET: &str = "\x1b[0;m";
+
+/// Waits at most `limit` for `services`, or for none of them without a limit. `signals` gets the requests to stop.
+pub(crate) fn wait(
+    services: &[StartedService],
+    holder: &mut Holder,
+    limit: Option<Duration>,
+    signals: &SignalFd,
+    follower: &mut Follower,
+) -> Result<(), StageFailure> {
+    if services.is_empty() {
+        return Ok(());
+    }
+    if let Some(limit) = limit {
+        log_line(&format!(
+            "Waiting for services to be up and running (timeout {} seconds)...",
+            limit.as_secs()
+        ));
+    }
+    let start = Instant::now();
+    let mut open: Vec<&StartedService> = services.iter().collect();
+    loop {
+        follower.print_new();
+        let elapsed = start.elapsed();
+        let limit_of = |service: &StartedService| match limit {
+            Some(limit) if !service.ports.is_empty() => limit,
+            Some(limit) => limit.min(GLANCE),
+            None => Duration::ZERO,
+        };
+        open.retain(|service| {
+            let is_over = elapsed >= limit_of(service);
+            if is_over && limit.is_some() {
+                warn(service, &too_late(service));
+            }
+            !is_over
+        });
+        let Some(next) = open.iter().map(|service| limit_of(service)).min() else { return Ok(()) };
+        let pause = (next - elapsed).min(Duration::from_millis(200));
+        let answer = holder.answer(pause, &signals.as_fd()).map_err(|error| StageFailure::system(&error))?;
+        if stop_was_asked_for(signals) {
+            return Err(StageFailure::system_with_hint(
+                "the job was stopped",
+                "this is a cancel, a timeout or the end of the allocation",
+            ));
+        }
+        let Some(answer) = answer else { continue };
+        match answer {
+            Answer::Ready { index } => open.retain(|service| service.index != index),
+            Answer::Ended { index, code } => {
+                if let Some(position) = open.iter().position(|service| service.index == index) {
+                    let service = open.remove(position);
+                    warn(service, &format!("service \"{}\" ended with exit code {code}", service.container));
+                }
+            }
+            Answer::Refused { index, reason } => return Err(refused(services, index, reason)),
+            Answer::Failed { message } => {
+                return Err(StageFailure::system_with_hint(message, "retry the job"));
+            }
+            Answer::Unshared | Answer::Keeper { .. } | Answer::Up { .. } => {}
+        }
+    }
+}
+
+fn too_late(service: &StartedService) -> String {
+    let StartedService { container, address, ports, .. } = service;
+    if ports.is_empty() {
+        return format!("service \"{container}\" has no exposed ports");
+    }
+    let list: Vec<String> = ports.iter().map(u16::to_string).collect();
+    format!(
+        "service \"{container}-wait-for-service\" timeout\n\nHealth check container logs:\nwaiting for TCP connection to {address} on [{}]...",
+        list.join(" ")
+    )
+}
+
+fn warn(service: &StartedService, error: &str) {
+    log_line(&block(&service.container, error, &output::beginning(&service.log)));
+}
+
+/// docker's text, which users search for.
+fn block(container: &str, error: &str, log: &str) -> String {
+    format!(
+        "\n{YELLOW}*** WARNING:{RESET} Service {container} probably didn't start properly.\n\n\
+         Health check error:\n{error}\n\n\
+         Service container logs:\n{log}\n\n\
+         {YELLOW}*********{RESET}\n"
+    )
+}
+
+fn refused(services: &[StartedService], index: usize, reason: Refusal) -> StageFailure {
+    let name =
+        services.iter().find(|service| service.index == index).map_or("?", |service| service.image.as_str());
+    match reason {
+        Refusal::PortTaken(port) => StageFailure::system_with_hint(
+            format!(
+                "cannot start service \"{name}\": another process of this node listens on port {port}, and the job shares the node's network"
+            ),
+            "ask the administrator to install pasta (package passt) on the nodes, so that each job has a network of its own; or ask for a whole node",
+        ),
+        Refusal::Other(message) => StageFailure::system_with_hint(
+            format!("cannot start service \"{name}\": {message}"),
+            "retry the job; if it happens again, the node is at fault",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[test]
+    fn the_warning_is_dockers() {
+        let service = StartedService {
+            index: 0,
+            container: "runner-x-postgres-0".to_owned(),
+            image: "postgres".to_owned(),
+            host_names: Vec::new(),
+            address: Ipv4Addr::new(198, 18, 0, 2),
+            ports: vec![5432, 80],
+            log: "/does/not/exist".into(),
+        };
+        expect_test::expect![[r#"
+
+            [0;33m*** WARNING:[0;m Service runner-x-postgres-0 probably didn't start properly.
+
+            Health check error:
+            service "runner-x-postgres-0-wait-for-service" timeout
+
+            Health check container logs:
+            waiting for TCP connection to 198.18.0.2 on [5432 80]...
+
+            Service container logs:
+            2026-01-01T00:00:00.000000000Z no disk
+
+            [0;33m*********[0;m
+        "#]]
+        .assert_eq(&block(&service.container, &too_late(&service), "2026-01-01T00:00:00.000000000Z no disk"));
+    }
+}
