@@ -14,6 +14,7 @@ mod images;
 mod inside;
 mod parity;
 mod pipelines;
+mod plain;
 mod registries;
 mod services;
 mod store;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         .chain(registries::TESTS)
         .chain(store::TESTS)
         .chain(pipelines::TESTS)
+        .chain(plain::TESTS)
         .chain(configure::TESTS)
         .chain(clients::TESTS)
         .chain(demo::TESTS)
