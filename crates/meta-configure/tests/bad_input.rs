@@ -151,7 +151,7 @@ fn unknown_variable() {
            |
         18 | builds_dir = "$SCRATCH/builds"
            |               ^^^^^^^^
-        hint: write `$$SCRATCH` to leave it to the shell of the batch job, `${SCRATCH:default}` to have a default, or set it in the environment or in `config_variables`
+        hint: write `$$SCRATCH` for the text itself, `${SCRATCH:default}` to have a default, or set it in the environment or in `config_variables`
     "#]]);
 }
 

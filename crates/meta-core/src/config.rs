@@ -81,18 +81,25 @@ pub struct Poll {
 /// # Errors
 /// Everything that is wrong with it; a TOML syntax error alone, since nothing behind it can be read.
 pub fn parse(path: &Path, text: &str) -> Result<Config, Problems> {
-    let source = SourceFile { path: path.to_owned(), text: text.to_owned() };
-    let document = match Document::parse(text) {
+    let text = plain_lines(text);
+    let source = SourceFile { path: path.to_owned(), text: text.clone() };
+    let document = match Document::parse(text.as_str()) {
         Ok(document) => document,
         Err(error) => return Err(Problems::new(source, vec![syntax_problem(&error)])),
     };
-    let reader = Reader::new(text);
+    let reader = Reader::new(&text);
     let config = read(&reader.root(document.as_table()), &source);
     let problems = reader.into_problems();
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(Problems::new(source, problems)),
     }
+}
+
+/// The text as an editor of this system would have written it. Others put a byte order mark in front and `\r` at the end of
+/// each line; a batch script whose first line ends in one is for no interpreter.
+fn plain_lines(text: &str) -> String {
+    text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n")
 }
 
 pub(crate) fn syntax_problem(error: &toml_edit::TomlError) -> Problem {

@@ -293,7 +293,10 @@ impl<'a> Section<'a> {
     }
 
     fn wrong_type(&self, key: &str, item: &Item, wanted: &str, hint: &str) {
-        let found = item.as_value().map_or("a table", kind);
+        let found = match item {
+            Item::ArrayOfTables(_) => "a list of tables",
+            item => item.as_value().map_or("a table", kind),
+        };
         let message = format!("`{}` is {found}, and must be {wanted}", self.dotted(key));
         self.reader.problem(item.span().or_else(|| self.key_span(key)), message, hint);
     }

@@ -159,11 +159,11 @@ impl Template {
             hint: Some(format!(
                 "write `$${name}` {}, `${{{name}:default}}` to have a default, \
                  or set it in the environment or in `config_variables`",
-                // No shell ever reads what is below `[executor]`.
-                if self.key.starts_with("executor.") {
-                    "for the text itself"
-                } else {
+                // No shell of ours reads what is below the other sections.
+                if self.key.starts_with("launch.") {
                     "to leave it to the shell of the batch job"
+                } else {
+                    "for the text itself"
                 }
             )),
         };

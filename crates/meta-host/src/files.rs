@@ -154,6 +154,9 @@ impl Failure for FileError {
             FileErrorKind::OpenToOthers { wanted, .. } => {
                 Some(format!("run `chmod {wanted:o} {}`", shell_quoted(&self.path)))
             }
+            FileErrorKind::Read(error) if error.kind() == io::ErrorKind::InvalidData => {
+                Some("save it as UTF-8".to_owned())
+            }
             _ => None,
         }
     }
@@ -263,6 +266,14 @@ mod tests {
             )
         );
         assert_eq!(error.exit_code(), exit::CONFIGURATION);
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("latin1.toml");
+        write_private(&path, b"description = \"K\xf6ln\"").unwrap();
+        assert_eq!(read_private(&path).unwrap_err().hint(), Some("save it as UTF-8".to_owned()));
     }
 
     #[test]

@@ -37,6 +37,11 @@ const MOST_TAGS: usize = 50;
 
 pub(super) fn read(root: &Section<'_>, scope: Option<&Scope>) -> BTreeMap<InstanceName, InstanceConfig> {
     let mut instances = BTreeMap::new();
+    if let Some(list @ toml_edit::Item::ArrayOfTables(_)) = root.get("runners") {
+        let message = "`runners` is a list of tables, and must be a table of instances".to_owned();
+        root.reader().problem(list.span(), message, "write `[runners.NAME]`, once for each instance");
+        return instances;
+    }
     let Some(runners) = root.section("runners") else {
         if root.get("runners").is_none() {
             root.missing(

@@ -25,7 +25,13 @@ pub(super) fn read_url(root: &Section<'_>) -> Option<String> {
                 root.reader().problem(span, format!("`{url}` is not the address of a GitLab"), hint);
                 return None;
             }
-            Some(url.trim_end_matches('/').to_owned())
+            let url = url.trim_end_matches('/');
+            if let Some(without) = url.strip_suffix("/api/v4") {
+                let message = format!("`{url}` is the address of the API, and not of a GitLab");
+                root.reader().problem(span, message, &format!("write `url = \"{without}\"`"));
+                return None;
+            }
+            Some(url.to_owned())
         }
         (None, Some((host, span))) => {
             if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {

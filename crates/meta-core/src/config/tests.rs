@@ -99,3 +99,14 @@ fn a_locked_runner_has_one_project() {
     );
     assert_eq!(message("group = \"g\""), "`runners.a.locked` is true, but a group's runner cannot be locked");
 }
+
+#[test]
+fn a_file_from_another_system_means_the_same() {
+    let plain = include_str!("../../../../tests/configs/valid/seed.toml");
+    let read = |text: &str| parse(Path::new("seed.toml"), text).unwrap();
+    let foreign = format!("\u{feff}{}", plain.replace('\n', "\r\n"));
+    assert_eq!(read(&foreign).launch, read(plain).launch);
+    assert!(!read(&foreign).launch.unwrap().stdin.unwrap().text().contains('\r'));
+    let problem = parse(Path::new("x.toml"), "\u{feff}nmae = 1\r\n").unwrap_err().to_string();
+    assert!(problem.contains("x.toml:1:1\n  |\n1 | nmae = 1\n  | ^^^^\n"), "{problem}");
+}
