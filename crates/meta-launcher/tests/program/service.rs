@@ -2,10 +2,12 @@
 #![expect(clippy::disallowed_methods, reason = "the tests send signals")]
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::sandbox::Sandbox;
@@ -26,9 +28,8 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn signal(child: &Child, signal: &str) {
-    let status = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
 }
 
 fn log(sandbox: &Sandbox) -> String {
@@ -45,16 +46,16 @@ fn it_ticks_reloads_and_ends_as_told() {
 
     // A broken configuration leaves the old one in use.
     sandbox.write("config.toml", "name = ");
-    signal(&child, "-HUP");
+    signal(&child, Signal::SIGHUP);
     wait_until("the problem is told", || log(&sandbox).contains("the configuration stays as it was"));
     sandbox.job("big");
     wait_until("the next one, too", || sandbox.queued().len() == 2);
     sandbox.configure("[runners.big]\ntags = [\"big\"]\n[poll]\ninterval = 3600\n", "");
-    signal(&child, "-HUP");
+    signal(&child, Signal::SIGHUP);
     wait_until("it is read again", || log(&sandbox).contains("the configuration was read again"));
 
     // It waits for an hour now, and ends at once.
-    signal(&child, "-TERM");
+    signal(&child, Signal::SIGTERM);
     wait_until("it ends", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!sandbox.path("data/meta.lease").exists());
@@ -69,7 +70,7 @@ fn an_end_during_a_submission_comes_after_it() {
     sandbox.job("big");
     let mut child = start(&sandbox);
     wait_until("the submission begins", || sandbox.path("began").exists());
-    signal(&child, "-TERM");
+    signal(&child, Signal::SIGTERM);
     sandbox.write("go", "");
     wait_until("it ends", || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -94,6 +95,6 @@ fn trouble_that_lasts_is_told_once() {
     sandbox.job("big");
     wait_until("the next one, too", || sandbox.queued().len() == 2);
     assert_eq!(log(&sandbox).matches("answered 500").count(), 1, "{}", log(&sandbox));
-    signal(&child, "-INT");
+    signal(&child, Signal::SIGINT);
     wait_until("it ends", || child.try_wait().unwrap().is_some());
 }
