@@ -10,7 +10,7 @@ use meta_core::registrations::{self, Registrations};
 use meta_core::template::ExpandError;
 use meta_host::arguments::Paths;
 use meta_host::configuration::variables;
-use meta_host::files::{make_private_dir, read_private, write_private};
+use meta_host::files::{make_data_dir, read_private, write_private};
 use meta_host::{Environment, exit};
 use toml_edit::Item;
 
@@ -74,7 +74,7 @@ pub(crate) fn render(
     let executor_file =
         ExecutorFile { name: config.name.clone(), executor, instances, source: config.source.clone() };
     let executor_text = executor_file.render();
-    make_private_dir(&paths.data_dir).map_err(ConfigureError::File)?;
+    make_data_dir(&paths.data_dir).map_err(ConfigureError::File)?;
     write_private(&paths.generated_config(name), runner_text.as_bytes()).map_err(ConfigureError::File)?;
     write_private(&paths.executor_file(name), executor_text.as_bytes()).map_err(ConfigureError::File)?;
     Ok(if missing == 0 { exit::DONE } else { exit::PARTIAL })

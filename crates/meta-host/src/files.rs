@@ -63,25 +63,38 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
 /// Makes a directory and its missing parents with mode 0700.
 ///
 /// # Errors
-/// A directory that exists is left as it is, but refused as in [`require_private_dir`].
+/// A directory that exists is left as it is, but refused if group or others may write to it: they could put another
+/// file in the place of ours.
 pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
         .map_err(|error| FileError { path: path.to_owned(), kind: FileErrorKind::MakeDirectory(error) })?;
-    require_private_dir(path)
+    refuse_mode(path, 0o022)
 }
 
-/// Refuses a directory that group or others may enter, read or write: they could see which files are there, or put another
-/// one in the place of ours.
+/// [`make_private_dir`] for the data directory: group and others may not even look into it.
+///
+/// # Errors
+/// As [`make_private_dir`], and [`require_data_dir`].
+pub fn make_data_dir(path: &Path) -> Result<(), FileError> {
+    make_private_dir(path)?;
+    require_data_dir(path)
+}
+
+/// Refuses a data directory that group or others may enter, read or write.
 ///
 /// # Errors
 /// [`FileErrorKind::OpenToOthers`]; the hint has the `chmod` to run.
-pub fn require_private_dir(path: &Path) -> Result<(), FileError> {
-    let kind = match fs::metadata(path) {
-        Ok(meta) if meta.permissions().mode() & 0o077 == 0 => return Ok(()),
-        Ok(meta) => FileErrorKind::OpenToOthers { mode: meta.permissions().mode() & 0o7777, wanted: 0o700 },
+pub fn require_data_dir(path: &Path) -> Result<(), FileError> {
+    refuse_mode(path, 0o077)
+}
+
+fn refuse_mode(path: &Path, refused: u32) -> Result<(), FileError> {
+    let kind = match fs::metadata(path).map(|meta| meta.permissions().mode() & 0o7777) {
+        Ok(mode) if mode & refused == 0 => return Ok(()),
+        Ok(mode) => FileErrorKind::OpenToOthers { mode, wanted: 0o700 },
         Err(error) => FileErrorKind::Read(error),
     };
     Err(FileError { path: path.to_owned(), kind })
@@ -290,11 +303,13 @@ mod tests {
         make_private_dir(&path).unwrap();
         make_private_dir(&path).unwrap();
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o700, 0o700));
-        for open in [0o770, 0o750, 0o711] {
+        for (open, any, data) in [(0o770, false, false), (0o755, true, false), (0o700, true, true)] {
             set_mode(&path, open);
-            let hint = make_private_dir(&path).unwrap_err().hint();
-            assert_eq!(hint, Some(format!("run `chmod 700 {}`", path.display())));
+            assert_eq!((make_private_dir(&path).is_ok(), make_data_dir(&path).is_ok()), (any, data));
         }
+        set_mode(&path, 0o711);
+        let hint = make_data_dir(&path).unwrap_err().hint();
+        assert_eq!(hint, Some(format!("run `chmod 700 {}`", path.display())));
     }
 
     #[test]

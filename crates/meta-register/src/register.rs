@@ -10,7 +10,7 @@ use meta_core::name::InstanceName;
 use meta_core::rotation::starting;
 use meta_gitlab::{Client, session};
 use meta_host::arguments::{CommonArgs, Paths};
-use meta_host::files::{make_private_dir, read_private, require_private_dir};
+use meta_host::files::{make_data_dir, read_private, require_data_dir};
 use meta_host::lease::Lease;
 use meta_host::{Environment, Failure as _, app, clock, configuration, exit};
 
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, Register
         return dry_run(args, &config, &gitlab, &paths);
     }
     let name = config.name.as_str();
-    make_private_dir(&paths.data_dir).map_err(RegisterError::File)?;
+    make_data_dir(&paths.data_dir).map_err(RegisterError::File)?;
     let mut lease = Lease::acquire(&paths.lease(name), LEASE_WAIT).map_err(RegisterError::Lease)?;
     let mut state = State::load(&paths, name).map_err(RegisterError::State)?;
     let planned = make_plan(args, &config, &gitlab, &paths, &mut state)?;
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, Register
 
 fn dry_run(args: &Args, config: &Config, gitlab: &Client, paths: &Paths) -> Result<u8, RegisterError> {
     if paths.data_dir.exists() {
-        require_private_dir(&paths.data_dir).map_err(RegisterError::File)?;
+        require_data_dir(&paths.data_dir).map_err(RegisterError::File)?;
     }
     let mut state = State::load(paths, config.name.as_str()).map_err(RegisterError::State)?;
     let planned = make_plan(args, config, gitlab, paths, &mut state)?;
