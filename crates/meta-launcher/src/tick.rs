@@ -11,7 +11,7 @@ use meta_core::launches::{Launch, Ledger, State};
 use meta_core::name::InstanceName;
 use meta_core::registrations::Registrations;
 use meta_gitlab::Client;
-use meta_host::files::{make_private_dir, write_private};
+use meta_host::files::{make_data_dir, make_private_dir, write_private};
 use meta_host::lease::{Lease, LeaseError};
 use meta_host::{clock, exit, process};
 
@@ -37,7 +37,7 @@ pub(crate) fn tick(
     troubles: &mut Troubles,
     stop: &dyn Fn() -> bool,
 ) -> Result<u8, LauncherError> {
-    make_private_dir(&setup.paths.data_dir).map_err(LauncherError::File)?;
+    make_data_dir(&setup.paths.data_dir).map_err(LauncherError::File)?;
     let lease = match Lease::acquire(&setup.paths.lease(setup.name()), LEASE_WAIT) {
         Ok(lease) => lease,
         // Whoever holds it does what there is to do.
