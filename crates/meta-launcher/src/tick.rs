@@ -11,7 +11,7 @@ use meta_core::launches::{Launch, Ledger, State};
 use meta_core::name::InstanceName;
 use meta_core::registrations::Registrations;
 use meta_gitlab::Client;
-use meta_host::files::{make_data_dir, make_private_dir, write_private};
+use meta_host::files::{make_data_dir, write_private};
 use meta_host::lease::{Lease, LeaseError};
 use meta_host::{clock, exit, process};
 
