@@ -1,5 +1,4 @@
 //! `run`: a launcher that stays.
-#![expect(clippy::disallowed_methods, reason = "the tests send signals")]
 
 use std::fs;
 use std::process::{Child, Stdio};
