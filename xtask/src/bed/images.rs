@@ -43,6 +43,10 @@ const IMAGES: &[Image] = &[
 /// Further names: same last part and tag, different images. A cache that drops a part of the name mixes them up.
 const TWINS: &[(&str, &str)] = &[("busybox", "evil/tool:22.04"), ("debian", "ubuntu:22.04")];
 
+/// Further names in further forms: layers compressed by zstd, and in frames of it that can be read one by one.
+const COMPRESSED: &[(&str, &str, &str)] =
+    &[("multilayer", "multilayer:zstd", "zstd"), ("multilayer", "multilayer:chunked", "zstd:chunked")];
+
 /// Files that Containerfiles copy, beside busybox and Debian.
 const CONTEXT: &[(&str, &str)] = &[
     ("entrypoint", include_str!("images/entrypoint")),
@@ -83,6 +87,10 @@ pub(super) fn ensure(progress: &Progress) -> Result<()> {
     for (name, twin) in TWINS {
         push(name, twin)?;
     }
+    for (name, form, compression) in COMPRESSED {
+        let options = ["--compression-format", compression, "--force-compression"];
+        podman(&[&["push"], options.as_slice(), &[&local(name), &format!("{REGISTRY}/{form}")]].concat())?;
+    }
     // The registry has them; these copies are only weight.
     podman(&["rmi", "--all", "--force"])?;
     for tar in ["debian.tar", "servers.tar"] {
@@ -94,7 +102,8 @@ pub(super) fn ensure(progress: &Progress) -> Result<()> {
 /// Names of all images with their tags, as a job would write them after the registry.
 pub(super) fn names() -> impl Iterator<Item = String> {
     let made = IMAGES.iter().map(|image| format!("{}:{}", image.name, image.tag));
-    made.chain(TWINS.iter().map(|&(_, twin)| twin.to_owned()))
+    let twins = TWINS.iter().map(|&(_, twin)| twin.to_owned());
+    made.chain(twins).chain(COMPRESSED.iter().map(|&(_, form, _)| form.to_owned()))
 }
 
 fn stamp() -> String {

@@ -22,6 +22,9 @@ use super::store::{StoreError, io_error};
 /// Downloads at once, as docker has them.
 const DOWNLOADS: usize = 3;
 
+/// Configurations have a few kB; a larger one is an attack.
+const LARGEST_CONFIG: u64 = 16 * 1024 * 1024;
+
 const CHUNK: usize = 256 * 1024;
 
 /// The directory of a layout.
@@ -95,7 +98,9 @@ impl Layout {
         make_private_dir(&self.directory.join("blobs/sha256")).map_err(StoreError::Prepare)?;
         let descriptor = found.manifest.config();
         let mut config = Vec::new();
-        let mut blob = repository.blob(descriptor)?;
+        let blob = repository.blob(descriptor)?;
+        // One byte more than there should be is enough to see that it is another one.
+        let mut blob = blob.take(descriptor.size().min(LARGEST_CONFIG) + 1);
         blob.read_to_end(&mut config).map_err(|source| interrupted(repository, descriptor, source))?;
         check_digest(&sha256(&config), descriptor)?;
         if let Err(error) = serde_json::from_slice::<ImageConfiguration>(&config) {
@@ -183,7 +188,8 @@ impl Layout {
             return Ok(());
         }
         let partial = path.with_extension("part");
-        let mut blob = repository.blob(layer)?;
+        // A registry that does not stop must not fill the disk.
+        let mut blob = repository.blob(layer)?.take(layer.size() + 1);
         let mut file = File::create(&partial).map_err(io_error("make", &partial))?;
         let mut hash = Sha256::new();
         let mut buffer = vec![0; CHUNK];

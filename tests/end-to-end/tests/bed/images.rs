@@ -156,9 +156,20 @@ fn broken_entry() {
     job.run("build_script", "true").success();
 }
 
+/// What the layers of `multilayer` leave, in whatever form they come.
 fn layers() {
     let site = Site::new("");
-    let job = site.job(&image("multilayer:latest"), json!({})).prepared();
-    let log = job.run("build_script", "find / -xdev -name '.wh.*'; echo searched").success();
-    assert_eq!(log.lines().collect::<Vec<_>>(), ["searched"]);
+    let script = "find / -xdev -name '.wh.*'; cd /data; find . | sort; cat kept/file replaced/new file-then-folder/new; \
+        stat -c '%n %a %h' link-1 setgid kept/file /usr/bin/setuid-id; stat -c '%u' kept; cat closed/file; readlink dangling";
+    let expected = ". ./a name with spaces ./closed ./closed/file ./dangling ./file-then-folder ./file-then-folder/new ./folder-then-file \
+        ./kept ./kept/file ./link-1 ./link-2 ./link-3 ./replaced ./replaced/new ./setgid kept new new \
+        link-1 644 2 setgid 2775 2 kept/file 640 1 /usr/bin/setuid-id 4755 1 1234 inside missing";
+    for form in ["latest", "zstd", "chunked"] {
+        let job = site.job(&image(&format!("multilayer:{form}")), json!({})).prepared();
+        let log = job.run("build_script", script).success();
+        assert_eq!(
+            log.split_whitespace().collect::<Vec<_>>(),
+            expected.split_whitespace().collect::<Vec<_>>()
+        );
+    }
 }

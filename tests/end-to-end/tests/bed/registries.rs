@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use end_to_end::bed::{REGISTRY, image};
 use end_to_end::executor::{BUILD_FAILURE, Ended, Job, SYSTEM_FAILURE, Site};
@@ -25,6 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("registries: TLS with the site's own authority", own_authority),
     ("registries: plain HTTP by name", plain_by_name),
     ("registries: several platforms", platforms),
+    ("registries: an image for another machine, and what is no image", odd_manifests),
     ("registries: digests, with and without a tag", digests),
 ];
 
@@ -204,7 +207,7 @@ fn helpers() {
     fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("we wrote it");
     let config = json!({ "credsStore": "evil", "credHelpers": { REGISTRY: "evil" } }).to_string();
     let variable = json!({ "variables": [{ "key": "DOCKER_AUTH_CONFIG", "value": config }] });
-    let path = format!("{}:/usr/bin:/bin", bin.display());
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let job = site.job(&image("busybox:latest"), variable).with_environment("PATH", &path);
     let log = job.prepare().success();
     assert!(
@@ -345,6 +348,82 @@ fn platforms() {
     single("s390x")
         .failed(BUILD_FAILURE, "does not match the specified platform: wanted linux/s390x, actual: linux/");
     single(if cfg!(target_arch = "x86_64") { "linux/amd64" } else { "aarch64" }).success();
+}
+
+const IMAGE_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// What the registry has at `path` behind `/v2/`.
+fn fetched(path: &str) -> Value {
+    let url = format!("http://{REGISTRY}/v2/{path}");
+    let accept = format!("Accept: {IMAGE_TYPE}, application/vnd.docker.distribution.manifest.v2+json");
+    let output =
+        Command::new("curl").args(["-sSf", "-H", &accept, &url]).output().expect("curl is installed");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn sha256(text: &str) -> String {
+    let mut program =
+        Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("coreutils");
+    program.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    let output = program.wait_with_output().expect("it is our child");
+    let line = String::from_utf8_lossy(&output.stdout);
+    format!("sha256:{}", line.split(' ').next().expect("a digest"))
+}
+
+fn odd_manifests() {
+    let site = Site::new("");
+    let digest = digest_in(&site.job(&image("busybox:latest"), json!({})).prepare().success());
+    let manifest = fetched(&format!("busybox/manifests/{digest}"));
+    let of_config = manifest["config"]["digest"].as_str().expect("a digest");
+    let mut config = fetched(&format!("busybox/blobs/{of_config}"));
+    config["architecture"] = "s390x".into();
+    let foreign = config.to_string();
+    let with_config = |text: &str| {
+        let mut manifest = manifest.clone();
+        manifest["config"]["digest"] = sha256(text).into();
+        manifest["config"]["size"] = text.len().into();
+        manifest
+    };
+    let blob =
+        |text: &str| (format!("busybox/blobs/{}", sha256(text)), ("application/json", text.to_owned()));
+    let named =
+        |tag: &str, manifest: Value| (format!("busybox/manifests/{tag}"), (IMAGE_TYPE, manifest.to_string()));
+    let mut chart = manifest.clone();
+    chart["config"]["mediaType"] = "application/vnd.cncf.helm.config.v1+json".into();
+    let mut gone = manifest.clone();
+    gone["layers"][0]["digest"] = format!("sha256:{}", "1".repeat(64)).into();
+    let mut longer = manifest.clone();
+    longer["layers"][0]["size"] = 10.into();
+    let front = Front::start(Behaviour {
+        manifests: BTreeMap::from([
+            named("foreign", with_config(&foreign)),
+            blob(&foreign),
+            named("nonsense", with_config("nonsense")),
+            blob("nonsense"),
+            named("chart", chart),
+            named("gone", gone),
+            named("longer", longer),
+            named("old", json!({ "schemaVersion": 1 })),
+        ]),
+        ..Behaviour::default()
+    });
+    let prepare = |tag: &str| site.job(&front.image(&format!("busybox:{tag}")), json!({})).prepare();
+    // As docker: it may be that the machine can run it all the same.
+    let log = prepare("foreign").success();
+    assert!(
+        log.contains(
+            "WARNING: The requested image's platform (linux/s390x) does not match the detected host platform"
+        ),
+        "{log}"
+    );
+    prepare("nonsense")
+        .failed(BUILD_FAILURE, "is no image that can be run: its configuration makes no sense");
+    prepare("chart")
+        .failed(BUILD_FAILURE, "it is an artifact of type `application/vnd.cncf.helm.config.v1+json`");
+    prepare("gone").failed(BUILD_FAILURE, "the registry does not have its part sha256:111");
+    prepare("old").failed(BUILD_FAILURE, "its manifest has schema version 1");
+    let ended = prepare("longer");
+    ended.failed(SYSTEM_FAILURE, "is not what its digest says");
 }
 
 fn digests() {
