@@ -10,7 +10,12 @@ use crate::Test;
 
 pub(crate) const TESTS: &[Test] = &[
     ("pipelines: a job goes through the queue to success", one_job),
-    ("pipelines: checkout, artifacts, cache, entrypoint, exit codes", sample_pipeline),
+    ("pipelines: checkout, artifacts, cache, entrypoint, exit codes", || sample_pipeline("")),
+    ("pipelines: the same at level B", || sample_pipeline("level = \"B\"")),
+    ("pipelines: the same at level C", || sample_pipeline("level = \"C\"")),
+    ("pipelines: the same on the host's paths, in slots", || {
+        sample_pipeline("same_paths = true\nkeep_builds = true")
+    }),
     ("pipelines: an image that is absent fails its job alone", absent_image),
 ];
 
@@ -37,8 +42,8 @@ fn hostname() -> String {
     name.trim().to_owned()
 }
 
-fn sample_pipeline() {
-    let cluster = Cluster::new("");
+fn sample_pipeline(executor: &str) {
+    let cluster = Cluster::new(executor);
     let config = format!(
         "stages: [build, test]
 build:
