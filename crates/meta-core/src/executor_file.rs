@@ -128,6 +128,7 @@ fn render_executor(config: &ExecutorConfig) -> Table {
     put("mount", (!config.mount.is_empty()).then(|| texts(&config.mount)));
     put("description", text(&config.description));
     put("helper", changed(executor::HELPERS, config.helper));
+    put("helper_image", text(&config.helper_image));
     put("network", changed(executor::NETWORKS, config.network));
     put("level", changed(executor::LEVELS, config.level));
     put("same_paths", config.same_paths.then_some(true.into()));

@@ -51,6 +51,8 @@ pub struct ExecutorSettings {
     pub description: String,
     /// Where helper stages run.
     pub helper: Helper,
+    /// The image of helper stages; `None` with [`Helper::Host`].
+    pub helper_image: Option<String>,
     /// Which network a job sees.
     pub network: Network,
     /// How jobs are isolated.
@@ -175,6 +177,7 @@ pub(crate) fn expand(
             .collect::<Result<_, _>>()?,
         description: text(&config.description)?.unwrap_or_default(),
         helper: config.helper,
+        helper_image: text(&config.helper_image)?,
         network: config.network,
         level: config.level,
         same_paths: config.same_paths,

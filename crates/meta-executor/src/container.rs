@@ -25,7 +25,7 @@ const DROPPED: &str = "CAP_DAC_READ_SEARCH,CAP_LINUX_IMMUTABLE,CAP_NET_BROADCAST
 const FIND_SHELL: &str = "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash /usr/local/bin/sh /usr/bin/sh /bin/sh /busybox/sh; do \
     if [ -x \"$shell\" ]; then exec \"$shell\"; fi; done; echo 'shell not found'; exit 1";
 
-/// A container: the job's, or one of a service.
+/// A container: the job's, its helper's, or one of a service.
 #[derive(Debug)]
 pub(crate) struct Container<'a> {
     pub(crate) image: &'a PreparedImage,
@@ -41,33 +41,31 @@ pub(crate) struct Container<'a> {
     pub(crate) has_shell: bool,
     /// docker gives its services none.
     pub(crate) sees_gpus: bool,
+    pub(crate) umask: u32,
+    /// What it sees beside the job's directories and the `mount` list.
+    pub(crate) more_binds: Vec<Bind>,
     /// What follows the entrypoint.
     pub(crate) words: Vec<String>,
     pub(crate) stdin: Option<PathBuf>,
 }
 
-/// The pod that runs `script` in the prepared image of `state`.
-pub(crate) fn job_pod(
-    context: &Context,
-    job: &Job,
-    state: &JobState,
-    apptainer: &Path,
-    script: &Path,
-) -> PodSpec {
-    let container = Container {
+/// The container that runs `script` in the job's image.
+pub(crate) fn of_job<'a>(context: &Context, job: &Job, state: &'a JobState, script: &Path) -> Container<'a> {
+    Container {
         image: &state.image,
         mapping: state.mapping,
         hostname: &state.hostname,
         layer: context.paths.overlay.clone(),
         files: context.paths.job.clone(),
         directories: &state.directories,
-        environment: entry::job_environment(context, job, state),
+        environment: entry::job_environment(context, job, &state.hostname, &state.image),
         has_shell: true,
         sees_gpus: true,
-        words: ["sh", "-c", FIND_SHELL].map(str::to_owned).to_vec(),
+        umask: 0o022,
+        more_binds: Vec::new(),
+        words: find_shell_words().to_vec(),
         stdin: Some(script.to_owned()),
-    };
-    pod(context, apptainer, container)
+    }
 }
 
 /// The pod that runs `container`.
@@ -93,7 +91,7 @@ pub(crate) fn pod(context: &Context, apptainer: &Path, container: Container<'_>)
     }
     PodSpec {
         hostname: container.hostname.to_owned(),
-        umask: 0o022,
+        umask: container.umask,
         root: RootSpec::Image(root),
         command: PodCommand {
             program: apptainer.to_owned(),
@@ -113,6 +111,7 @@ fn mount_points(context: &Context, container: &Container<'_>) -> Vec<PathBuf> {
     let job = container.directories;
     directories
         .extend([&job.builds_inside, &job.cache_inside, &container.image.working_dir].map(Clone::clone));
+    directories.extend(container.more_binds.iter().map(|bind| bind.target.clone()));
     directories.extend(
         context.settings.mount.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()),
     );
@@ -197,6 +196,7 @@ fn binds(context: &Context, container: &Container<'_>, root: &ImageRoot) -> Vec<
     if resolv_conf.exists() {
         binds.push(bind(&resolv_conf, Path::new("/etc/resolv.conf")));
     }
+    binds.extend(container.more_binds.iter().cloned());
     binds.extend(configured_binds(&context.settings));
     binds
 }

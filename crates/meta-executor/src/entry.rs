@@ -13,7 +13,7 @@ use crate::job::Job;
 use crate::pod::init::{ENTRY_FD, STARTED_FD};
 use crate::pod::report::{NO_ENTRYPOINT, STARTED};
 use crate::pod::spec::EntryText;
-use crate::state::JobState;
+use crate::state::PreparedImage;
 
 /// docker's PATH for an image that sets none.
 pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -32,14 +32,19 @@ pub(crate) fn text(environment: &BTreeMap<String, String>) -> EntryText {
 }
 
 /// The environment of the job's scripts.
-pub(crate) fn job_environment(context: &Context, job: &Job, state: &JobState) -> BTreeMap<String, String> {
+pub(crate) fn job_environment(
+    context: &Context,
+    job: &Job,
+    hostname: &str,
+    image: &PreparedImage,
+) -> BTreeMap<String, String> {
     let node = &context.environment.variables;
     let mut environment = BTreeMap::from([
         ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
-        ("HOME".to_owned(), state.image.user.home.clone()),
-        ("HOSTNAME".to_owned(), state.hostname.clone()),
+        ("HOME".to_owned(), image.user.home.clone()),
+        ("HOSTNAME".to_owned(), hostname.to_owned()),
     ]);
-    environment.extend(image_variables(&state.image.env));
+    environment.extend(image_variables(&image.env));
     environment.extend(allocation_variables(node, &context.settings.pass_env));
     environment.extend(job_variables(node, job));
     environment

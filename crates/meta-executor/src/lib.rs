@@ -10,6 +10,7 @@ mod directories;
 mod entry;
 mod failure;
 mod gpu;
+mod helper;
 mod holder;
 mod hostname;
 mod image;

@@ -9,12 +9,11 @@ use std::path::{Path, PathBuf};
 
 use meta_host::files::write_private;
 
-use crate::container::{self, find_shell_words, mount_argument};
+use crate::container::{self, Container, mount_argument};
 use crate::context::Context;
 use crate::directories::make;
 use crate::entry;
 use crate::failure::{StageFailure, chain};
-use crate::job::Job;
 use crate::node::{Layer, Node};
 use crate::pod::driver;
 use crate::pod::init::ENTRY_FD;
@@ -40,53 +39,45 @@ const CONFIGURATION: &str = "enable overlay = driver\n";
 /// What Apptainer mounts on by itself.
 const PLACES: [&str; 5] = ["dev", "etc", "proc", "sys", "tmp"];
 
-/// The command that runs `script` in the prepared image.
-pub(crate) fn image(
-    context: &Context,
-    job: &Job,
-    state: &JobState,
-    node: &Node,
-    script: &Path,
-) -> Result<PodSpec, StageFailure> {
-    let mut args = start(context, state, node.layer);
+/// The pod that runs `container`.
+pub(crate) fn pod(context: &Context, node: &Node, container: Container<'_>) -> Result<PodSpec, StageFailure> {
+    let mut args = start(context, container.hostname, node.layer);
+    let lower = &container.image.rootfs;
     match node.layer {
         Layer::Kept => {
-            let lower = &state.image.rootfs;
             // Apptainer makes places for our mounts, but not for its own.
+            make(&container.layer, 0o700)?;
             for name in PLACES.iter().filter(|name| lower.join(name).symlink_metadata().is_err()) {
-                make(&context.paths.overlay.join("upper").join(name), 0o755)?;
+                make(&container.layer.join("upper").join(name), 0o755)?;
             }
-            args.extend(["--overlay".to_owned(), context.paths.overlay.display().to_string()]);
+            args.extend(["--overlay".to_owned(), container.layer.display().to_string()]);
         }
         Layer::PerStage => args.push("--writable-tmpfs".to_owned()),
     }
-    args.extend(gpu::flags(&context.settings));
-    let paths = &state.directories;
+    if container.sees_gpus {
+        args.extend(gpu::flags(&context.settings));
+    }
+    let job = container.directories;
     let mut binds = vec![
-        bind(&paths.builds, &paths.builds_inside),
-        bind(&paths.cache, &paths.cache_inside),
-        bind(&context.paths.job.join("hosts"), Path::new("/etc/hosts")),
+        bind(&job.builds, &job.builds_inside),
+        bind(&job.cache, &job.cache_inside),
+        bind(&container.files.join("hosts"), Path::new("/etc/hosts")),
         temporary(context)?,
         full(),
     ];
+    binds.extend(container.more_binds.iter().cloned());
     binds.extend(container::configured_binds(&context.settings));
     args.extend(mounts(&binds));
-    args.push(state.image.rootfs.display().to_string());
+    args.push(lower.display().to_string());
     args.extend(["sh", "-c", &format!(". /proc/self/fd/{ENTRY_FD}"), "sh"].map(str::to_owned));
-    args.extend(state.image.entrypoint.iter().cloned());
-    args.extend(find_shell_words());
+    args.extend(container.image.entrypoint.iter().chain(&container.words).cloned());
     // Apptainer dies of a directory that is not there, and nobody has made it.
-    let working_dir = entry::quoted(&state.image.working_dir.display().to_string());
+    let working_dir = entry::quoted(&container.image.working_dir.display().to_string());
     let enter = format!("mkdir -p {working_dir}; cd {working_dir}; unset OLDPWD\n");
-    Ok(spec(
-        context,
-        state,
-        node,
-        0o022,
-        args,
-        entry::text(&entry::job_environment(context, job, state)).after(&enter),
-        script,
-    ))
+    let text = entry::text(&container.environment).after(&enter);
+    let Container { hostname, umask, .. } = container;
+    let script = container.stdin.as_deref().unwrap_or(Path::new("/dev/null"));
+    Ok(spec(context, node, hostname, umask, args, text, script))
 }
 
 /// The command that runs the helper script `script` with the host's programs.
@@ -126,15 +117,14 @@ pub(crate) fn helper(
     for name in PLACES.into_iter().chain(["var/tmp"]) {
         make(&root.join(name), 0o755)?;
     }
-    let mut args = start(context, state, Layer::PerStage);
+    let mut args = start(context, &state.hostname, Layer::PerStage);
     args.extend(mounts(&binds));
     args.push(root.display().to_string());
     args.extend(
         ["/bin/bash", "-c", &format!(". /proc/self/fd/{ENTRY_FD}"), "bash", "/bin/bash"].map(str::to_owned),
     );
     let text = EntryText::new(entry::script(&tools::environment(context).into_iter().collect()));
-    // docker's helper: what is checked out must be writable for whatever user the image runs as.
-    Ok(spec(context, state, node, 0, args, text, script))
+    Ok(spec(context, node, &state.hostname, 0, args, text, script))
 }
 
 /// Whether a container can be run at this level, and what it can write to.
@@ -184,8 +174,8 @@ fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<L
     Err(reasons.join(", "))
 }
 
-fn start(context: &Context, state: &JobState, layer: Layer) -> Vec<String> {
-    let hostname = ["--hostname", &state.hostname, "--cwd", "/"].map(str::to_owned);
+fn start(context: &Context, hostname: &str, layer: Layer) -> Vec<String> {
+    let hostname = ["--hostname", hostname, "--cwd", "/"].map(str::to_owned);
     words_for(context, layer).chain(hostname).collect()
 }
 
@@ -240,15 +230,15 @@ fn below(root: &Path, path: &Path) -> PathBuf {
 
 fn spec(
     context: &Context,
-    state: &JobState,
     node: &Node,
+    hostname: &str,
     umask: u32,
     args: Vec<String>,
     entry: EntryText,
     script: &Path,
 ) -> PodSpec {
     PodSpec {
-        hostname: state.hostname.clone(),
+        hostname: hostname.to_owned(),
         umask,
         root: RootSpec::Host,
         command: PodCommand {

@@ -27,6 +27,17 @@ pub(crate) fn image(context: &Context, job: &Job, mapping: Mapping) -> Result<St
     named(context, job, &job.image, &name, mapping)
 }
 
+/// The image of helper stages. The name is the administrator's, and like docker's it may have job variables in it.
+pub(crate) fn helper(
+    context: &Context,
+    job: &Job,
+    name: &str,
+    mapping: Mapping,
+) -> Result<StoredImage, StageFailure> {
+    let name = expand(name, job, &context.environment);
+    named(context, job, &Image::default(), &name, mapping)
+}
+
 /// The image of a service, pulled if its policy says so.
 pub(crate) fn service(
     context: &Context,

@@ -17,6 +17,8 @@ pub(crate) struct JobState {
     pub(crate) mapping: Mapping,
     pub(crate) directories: Directories,
     pub(crate) image: PreparedImage,
+    /// The image of helper stages; without it they use the node's tools.
+    pub(crate) helper: Option<PreparedImage>,
 }
 
 /// A process on a host.

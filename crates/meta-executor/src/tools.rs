@@ -14,7 +14,7 @@ const SYSTEM_DIRECTORIES: [&str; 9] =
     ["/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32"];
 
 /// gitlab-runner may lie anywhere (in `$HOME`, on a shared file system), so it is shown at a place of its own.
-const RUNNER_DIRECTORY: &str = "/run/gitlab-meta-runner/bin";
+pub(crate) const RUNNER_DIRECTORY: &str = "/run/gitlab-meta-runner/bin";
 
 /// Variables of the node that git and gitlab-runner need to reach GitLab.
 const NETWORK_VARIABLES: [&str; 10] = [

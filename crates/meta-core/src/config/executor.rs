@@ -47,6 +47,8 @@ pub struct ExecutorConfig {
     pub description: Option<Template>,
     /// Where helper stages run.
     pub helper: Helper,
+    /// The image of helper stages.
+    pub helper_image: Option<Template>,
     /// Which network a job sees.
     pub network: Network,
     /// How jobs are isolated.
@@ -86,6 +88,8 @@ pub enum Helper {
     /// With the node's own tools.
     #[default]
     Host,
+    /// In `helper_image`.
+    Image,
 }
 
 /// Which network a job sees.
@@ -115,7 +119,7 @@ pub enum Level {
 }
 
 /// The words of the configuration for [`Helper`], [`Network`] and [`Level`].
-pub(crate) const HELPERS: &[(&str, Helper)] = &[("host", Helper::Host)];
+pub(crate) const HELPERS: &[(&str, Helper)] = &[("host", Helper::Host), ("image", Helper::Image)];
 pub(crate) const NETWORKS: &[(&str, Network)] =
     &[("auto", Network::Auto), ("host", Network::Host), ("own", Network::Own)];
 pub(crate) const LEVELS: &[(&str, Level)] =
@@ -143,6 +147,7 @@ pub(crate) fn read(section: Section<'_>) -> ExecutorConfig {
         mount: section.templates("mount", Use::Path).unwrap_or_default(),
         description: section.template("description", Use::Text),
         helper: section.word("helper", HELPERS).unwrap_or_default(),
+        helper_image: section.template("helper_image", Use::Text),
         network: section.word("network", NETWORKS).unwrap_or_default(),
         level: section.word("level", LEVELS).unwrap_or_default(),
         same_paths: section.bool("same_paths").unwrap_or(false),
@@ -152,8 +157,26 @@ pub(crate) fn read(section: Section<'_>) -> ExecutorConfig {
         insecure_registries: section.strings("insecure_registries").map(without_places).unwrap_or_default(),
         registry_ca_file: section.template("registry_ca_file", Use::Path),
     };
+    check_helper(&section, &config);
     section.finish();
     config
+}
+
+fn check_helper(section: &Section<'_>, config: &ExecutorConfig) {
+    match (config.helper, &config.helper_image) {
+        (Helper::Image, None) => {
+            section.missing(
+                "helper_image",
+                "name an image with git and gitlab-runner-helper, or remove `helper = \"image\"`",
+            );
+        }
+        (Helper::Host, Some(_)) => section.reader().problem(
+            section.key_span("helper_image"),
+            "`executor.helper_image` has no effect with `helper = \"host\"`".to_owned(),
+            "add `helper = \"image\"`, or remove `helper_image`",
+        ),
+        _ => {}
+    }
 }
 
 fn without_places<P>(strings: Vec<(String, P)>) -> Vec<String> {

@@ -107,6 +107,8 @@ fn start_one(
         environment,
         has_shell,
         sees_gpus: false,
+        umask: 0o022,
+        more_binds: Vec::new(),
         words,
         stdin: None,
     };

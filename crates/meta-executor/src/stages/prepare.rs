@@ -19,7 +19,7 @@ use crate::services::plan::{Plan, plan};
 use crate::services::start::{self, Surroundings};
 use crate::services::{self, ready};
 use crate::state::JobState;
-use crate::{directories, hostname, log_line, pull, sweep, tools};
+use crate::{directories, helper, hostname, log_line, pull, sweep, tools};
 
 /// Prepares the job. Everything that the job log should know is printed.
 pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
@@ -27,7 +27,9 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     let plan = plan(&configured, &job.services);
     refuse_too_many(&plan, context.settings.services_limit)?;
     refuse_missing_mounts(context)?;
-    refuse_missing_tools(context)?;
+    if context.settings.helper_image.is_none() {
+        refuse_missing_tools(context)?;
+    }
     let node = Node::probe(context)?;
     directories::take(context)?;
     sweep::run(context, node.mapping);
@@ -50,6 +52,8 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     if !context.settings.description.is_empty() {
         log_line(&context.settings.description);
     }
+    let helper_image = context.settings.helper_image.as_ref();
+    let helper = helper_image.map(|name| helper::prepare(context, job, name, node.mapping)).transpose()?;
     let mut hosts = Vec::new();
     if let Some(holder) = &mut holder {
         let surroundings =
@@ -61,7 +65,7 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     refuse_shell_less(job, &image)?;
     let image = prepared::prepared_image(context, job, &job.image, image, node.mapping)?;
     write_host_files(context, &hostname, &hosts)?;
-    JobState { hostname, mapping: node.mapping, directories, image }.save(&context.paths)?;
+    JobState { hostname, mapping: node.mapping, directories, image, helper }.save(&context.paths)?;
     holder.map_or(Ok(()), |holder| holder.stay().map_err(|error| StageFailure::system(&error)))
 }
 

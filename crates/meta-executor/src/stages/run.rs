@@ -16,7 +16,7 @@ use crate::pod::spec::{Mapping, PodSpec};
 use crate::services::follow::Follower;
 use crate::stage::{Place, place};
 use crate::state::JobState;
-use crate::{container, layer, owner, plain, tools};
+use crate::{container, helper, layer, owner, plain, tools};
 
 /// Runs the script. A failing script is a build failure with its exit code in `BUILD_EXIT_CODE_FILE`.
 pub(crate) fn run(context: &Context, job: &Job, script: &Path, stage: &str) -> Result<(), StageFailure> {
@@ -48,12 +48,17 @@ fn pod(
     place: Place,
     script: &Path,
 ) -> Result<PodSpec, StageFailure> {
+    let container = match (place, &state.helper) {
+        (Place::Image, _) => Some(container::of_job(context, job, state, script)),
+        (Place::Helper, Some(image)) => Some(helper::container(context, job, state, image, script)),
+        (Place::Helper, None) => None,
+    };
     let node = || Node::probe(context);
-    match (place, state.mapping) {
-        (Place::Helper, Mapping::Unmapped) => plain::helper(context, state, &node()?, script),
-        (Place::Image, Mapping::Unmapped) => plain::image(context, job, state, &node()?, script),
-        (Place::Helper, _) => Ok(tools::pod(context, state, script)),
-        (Place::Image, _) => Ok(container::job_pod(context, job, state, &node()?.apptainer, script)),
+    match (container, state.mapping) {
+        (Some(container), Mapping::Unmapped) => plain::pod(context, &node()?, container),
+        (Some(container), _) => Ok(container::pod(context, &node()?.apptainer, container)),
+        (None, Mapping::Unmapped) => plain::helper(context, state, &node()?, script),
+        (None, _) => Ok(tools::pod(context, state, script)),
     }
 }
 

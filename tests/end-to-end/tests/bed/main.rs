@@ -10,6 +10,7 @@ mod configure;
 mod demo;
 mod directories;
 mod endings;
+mod helper;
 mod images;
 mod inside;
 mod parity;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         .chain(registries::TESTS)
         .chain(store::TESTS)
         .chain(pipelines::TESTS)
+        .chain(helper::TESTS)
         .chain(plain::TESTS)
         .chain(configure::TESTS)
         .chain(clients::TESTS)
