@@ -14,7 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("pipelines: the same at level B", || sample_pipeline("level = \"B\"")),
     ("pipelines: the same at level C", || sample_pipeline("level = \"C\"")),
     ("pipelines: the same on the host's paths, in slots", || {
-        sample_pipeline("same_paths = true\nkeep_builds = true")
+        sample_pipeline("same_paths = true\nkeep_builds = true");
     }),
     ("pipelines: an image that is absent fails its job alone", absent_image),
 ];
