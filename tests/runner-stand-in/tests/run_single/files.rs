@@ -170,12 +170,14 @@ fn artifacts_of_a_failed_job_are_those_for_failures() {
 #[test]
 fn a_refused_upload_fails_the_job() {
     let sandbox = Sandbox::with_driver(Vec::new(), PLAIN_DRIVER, "");
-    let mut job = job(1, &["echo x > log"]);
+    let go = sandbox.path("go");
+    let mut job = job(1, &["echo x > log", &format!("until [ -e {} ]; do sleep 0.05; done", go.display())]);
     job["artifacts"] = json!([{"paths": ["log"], "artifact_type": "archive", "artifact_format": "zip"}]);
     sandbox.server.state().jobs.push_back(job);
     let child = sandbox.start(&["--max-builds", "1"]);
     crate::support::wait_for("the script", || sandbox.read("calls").contains("build_script"));
     sandbox.server.state().scripted.insert("POST", [(413, Vec::new())].into());
+    std::fs::write(go, "").unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
     let log = readable(&sandbox.server.log());
     assert!(log.contains("FATAL: too large"), "{log}");
