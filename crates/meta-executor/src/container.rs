@@ -150,7 +150,7 @@ fn apptainer_args(context: &Context, container: &Container<'_>, root: &ImageRoot
     if container.sees_gpus {
         args.extend(gpu::flags(settings));
     }
-    let ImageUser { uid, gid, .. } = container.image.user;
+    let ImageUser { uid, gid, ref groups, .. } = container.image.user;
     if (uid, gid) != (0, 0) {
         // Where only root is mapped, Apptainer shows root under the wanted ids in a user namespace of its own.
         args.extend((container.mapping == Mapping::RootOnly).then(|| "--userns".to_owned()));
@@ -158,7 +158,7 @@ fn apptainer_args(context: &Context, container: &Container<'_>, root: &ImageRoot
             "--security".to_owned(),
             format!("uid:{uid}"),
             "--security".to_owned(),
-            format!("gid:{gid}"),
+            format!("gid:{}", group_list(gid, groups, container.mapping)),
         ]);
     }
     args.extend(["--cwd".to_owned(), container.image.working_dir.display().to_string()]);
@@ -176,6 +176,15 @@ fn apptainer_args(context: &Context, container: &Container<'_>, root: &ImageRoot
 /// What docker gives to the entrypoint: a shell that finds the job's shell.
 pub(crate) fn find_shell_words() -> [String; 3] {
     ["sh", "-c", FIND_SHELL].map(str::to_owned)
+}
+
+/// The group of the process, then those that its user is a member of. Only with subordinate ids there are others to have
+/// (user_namespaces(7)); one beyond their range is left out.
+fn group_list(gid: u32, groups: &[u32], mapping: Mapping) -> String {
+    let others = groups
+        .iter()
+        .filter(|group| matches!(mapping, Mapping::Subordinate(_)) && mapping.can_become(0, **group));
+    std::iter::once(&gid).chain(others).map(u32::to_string).collect::<Vec<_>>().join(":")
 }
 
 fn binds(context: &Context, container: &Container<'_>, root: &ImageRoot) -> Vec<Bind> {

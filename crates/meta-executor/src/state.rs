@@ -45,6 +45,8 @@ pub(crate) struct PreparedImage {
 pub(crate) struct ImageUser {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// The image's groups that name the user as a member, without `gid`.
+    pub(crate) groups: Vec<u32>,
     pub(crate) home: String,
 }
 

@@ -32,8 +32,18 @@ fn resolve_in(user: &str, passwd: &str, group: &str) -> Option<ImageUser> {
             Err(_) => entries(group).find(|fields| fields.first() == Some(&wanted))?.get(2)?.parse().ok()?,
         },
     };
+    // As docker: who names a group gets that one alone.
+    let member = entry.as_ref().and_then(|fields| fields.first()).filter(|_| wanted_group.is_none());
+    let groups = member.map(|name| groups_of(name, group).filter(|group| *group != gid).collect());
     let home = if home.is_empty() { "/" } else { home };
-    Some(ImageUser { uid, gid, home: home.to_owned() })
+    Some(ImageUser { uid, gid, groups: groups.unwrap_or_default(), home: home.to_owned() })
+}
+
+/// The groups that have the user `name` in their list of members.
+fn groups_of(name: &str, group: &str) -> impl Iterator<Item = u32> {
+    let is_member =
+        move |fields: &Vec<&str>| fields.get(3)?.split(',').find(|member| *member == name).map(drop);
+    entries(group).filter_map(move |fields| is_member(&fields).and(fields.get(2)?.parse().ok()))
 }
 
 fn entries(text: &str) -> impl Iterator<Item = Vec<&str>> {
@@ -73,6 +83,15 @@ mod tests {
         check("4321:99", Some((4321, 99, "/")));
         check("nobody-here", None);
         check("app:none", None);
+    }
+
+    #[test]
+    fn members_of_groups_are_in_them_unless_a_group_is_named() {
+        let passwd = "app:x:1234:1234::/home/app:/bin/sh\n";
+        let group = "app:x:1234:app\nvideo:x:44:other,app\nrender:x:106:apple\nempty:x:7:\nbroken:x\n";
+        let groups = |user: &str| resolve_in(user, passwd, group).unwrap().groups;
+        assert_eq!((groups("app"), groups("1234")), (vec![44], vec![44]));
+        assert_eq!((groups("app:render"), groups("4321")), (vec![], vec![]));
     }
 
     #[test]

@@ -287,7 +287,7 @@ struct Podman {
 
 fn podman(words: &[&str], script: &str) -> Podman {
     let mut podman = Command::new("podman");
-    podman.args(["run", "--rm", "--interactive", "--quiet"]).args(words);
+    podman.args(["run", "--rm", "--interactive", "--quiet", "--pull=newer"]).args(words);
     podman.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = podman.spawn().expect("podman starts");
     // An entrypoint need not read its input.
@@ -324,6 +324,11 @@ fn user(level: &str) {
         .success();
     assert_eq!(log, "1234\n1234\n/home/app\n1234\n");
     if level == "A" {
+        // Other groups need other ids.
+        let script = "cat /srv/group-only; grep Groups /proc/self/status; for file in /srv/*; do stat -c '%n %u:%g' $file; done";
+        let theirs = podman(&[&image("user:latest"), "sh"], script);
+        assert_eq!(job.run("build_script", script).success(), theirs.log);
+        assert!(theirs.log.starts_with("group\n"), "{}", theirs.log);
         let number = json!({ "image": { "executor_opts": { "docker": { "user": "4321:99" } } } });
         let log = site
             .job(&image("busybox:latest"), number)
