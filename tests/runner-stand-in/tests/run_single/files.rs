@@ -177,7 +177,7 @@ fn a_refused_upload_fails_the_job() {
     let child = sandbox.start(&["--max-builds", "1"]);
     crate::support::wait_for("the script", || sandbox.read("calls").contains("build_script"));
     sandbox.server.state().scripted.insert("POST", [(413, Vec::new())].into());
-    std::fs::write(go, "").unwrap();
+    std::fs::File::create(go).unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
     let log = readable(&sandbox.server.log());
     assert!(log.contains("FATAL: too large"), "{log}");
