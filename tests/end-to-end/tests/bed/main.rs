@@ -13,6 +13,7 @@ mod endings;
 mod helper;
 mod images;
 mod inside;
+mod launcher;
 mod parity;
 mod pipelines;
 mod plain;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         .chain(clients::TESTS)
         .chain(demo::TESTS)
         .chain(parity::TESTS)
+        .chain(launcher::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
     let levels =
         inside::TESTS.iter().chain(directories::TESTS).chain(endings::TESTS).chain(services::TESTS).flat_map(
