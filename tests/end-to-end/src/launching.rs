@@ -82,13 +82,42 @@ impl Launching {
         self.write("config.toml", &text);
     }
 
+    /// Runs jobs by our executor, in an image of the bed, instead of in a shell. They see the site's directory as `/site`.
+    pub fn run_in_containers(&self) {
+        let program = bed::program("meta-executor");
+        let data = self.path().join("data");
+        let stages: String = ["config", "prepare", "run", "cleanup"]
+            .map(|stage| {
+                format!(
+                    "{stage}_exec = \"{}\"\n{stage}_args = [\"big\", \"{stage}\", \"--data-dir\", \"{}\"]\n",
+                    program.display(),
+                    data.display()
+                )
+            })
+            .concat();
+        let text = fs::read_to_string(data.join("bed.gitlab-runner.toml")).expect("it was written");
+        let text = text.replace("executor = \"shell\"\nshell = \"bash\"\n", "executor = \"custom\"\n");
+        self.write("data/bed.gitlab-runner.toml", &format!("{text}[runners.custom]\n{stages}"));
+        let text = format!(
+            "version = 1\nname = \"bed\"\n[executor]\nbuilds_dir = \"{0}/builds\"\nnode_dir = \"{0}/node\"\npull_policy = \"if-not-present\"\n\
+             mount = [\"{0}:/site\"]\nimage = \"{1}\"\n[instances.big]\ncache_dir = \"{0}/cache\"\n[instances.big.config_variables]\n",
+            self.path().display(),
+            bed::image("busybox:latest")
+        );
+        self.write("data/bed.executor.toml", &text);
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// Adds a job; its script writes its id down first.
     pub fn job(&self, script: &str) -> i64 {
-        let script = format!("echo $CI_JOB_ID >>{}/ran; {script}", self.path().display());
+        self.plain_job(&format!("echo $CI_JOB_ID >>{}/ran; {script}", self.path().display()))
+    }
+
+    /// Adds a job with this script.
+    pub fn plain_job(&self, script: &str) -> i64 {
         let job = json!({ "tags": ["big"], "script": [script], "variables": { "GIT_STRATEGY": "none" } });
         self.gitlab.enqueue(PROJECT, job)
     }

@@ -10,6 +10,7 @@ pub mod bed;
 pub mod cluster;
 pub mod executor;
 pub mod front;
+pub mod grid_engine;
 pub mod launching;
 pub mod measure;
 pub mod parity;

@@ -44,6 +44,11 @@ const PACKAGES: &[&str] = &[
     "util-linux",
 ];
 
+/// A second batch system for the launcher's tests, unpacked without being installed: its dependencies are a mail server and
+/// a compiler, and each test runs its own daemons.
+const UNPACKED: &[&str] =
+    &["gridengine-common", "gridengine-client", "gridengine-exec", "gridengine-master", "libjemalloc2"];
+
 /// Files that nobody reads there: they are half of what dpkg writes.
 const LEFT_OUT: &[&str] =
     &["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"];
@@ -58,6 +63,11 @@ pub(super) fn arguments() -> Vec<String> {
         // A half-made root is thrown away anyway.
         "--dpkgopt=force-unsafe-io".to_owned(),
     ];
+    let unpack = format!(
+        "cd \"$1\"/var/cache/apt/archives && APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" apt-get --quiet=2 download {0} && for package in {0}; do dpkg-deb --extract $package\\_*.deb \"$1\"; done",
+        UNPACKED.join(" ")
+    );
+    arguments.push(format!("--customize-hook={unpack}"));
     arguments.extend(LEFT_OUT.iter().map(|path| format!("--dpkgopt=path-exclude={path}")));
     arguments
 }

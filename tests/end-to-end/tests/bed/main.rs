@@ -10,6 +10,7 @@ mod configure;
 mod demo;
 mod directories;
 mod endings;
+mod grid_engine;
 mod helper;
 mod images;
 mod inside;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         .chain(demo::TESTS)
         .chain(parity::TESTS)
         .chain(launcher::TESTS)
+        .chain(grid_engine::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
     let levels =
         inside::TESTS.iter().chain(directories::TESTS).chain(endings::TESTS).chain(services::TESTS).flat_map(
