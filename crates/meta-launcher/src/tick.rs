@@ -47,6 +47,7 @@ pub(crate) fn tick(
         }
         Err(error) => return Err(LauncherError::Lease(error)),
     };
+    let taken = clock::now();
     let registrations = setup.registrations()?;
     let mut ledger = setup.ledger()?;
     let saved = ledger.render();
@@ -60,7 +61,7 @@ pub(crate) fn tick(
         registrations,
         facts,
         lease,
-        renewed: clock::now(),
+        renewed: taken,
         ledger,
         saved,
         failed: false,

@@ -190,13 +190,14 @@ fn any_facts() -> impl Strategy<Value = Facts> {
         0..20,
     );
     let seen = proptest::collection::vec(0..4u8, 8);
-    let limits = (1u32..12, 1u32..4, proptest::option::of(1u32..4), -1i64..2);
+    let limits = (1u32..12, 1u32..4, proptest::option::of(1u32..4), -1i64..2, 1u32..4);
     (launches, jobs, seen, limits).prop_map(
-        |(launches, jobs, seen, (max_in_flight, group_size, max_launches, priority))| {
+        |(launches, jobs, seen, (max_in_flight, group_size, max_launches, priority, max_array))| {
             let mut facts = facts(&TAGS);
             let b = facts.instances.get_mut(&"b".parse().unwrap()).unwrap();
             (b.max_launches, b.launch_priority) = (max_launches, priority);
             (facts.limits.max_in_flight, facts.limits.group_size) = (max_in_flight, group_size);
+            facts.sites.values_mut().for_each(|site| site.max_array = max_array);
             for (number, (instance, state, slots, age, for_job)) in (1..).zip(launches) {
                 facts.launches.push(Launch {
                     state,
@@ -218,6 +219,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
             facts.jobs = (0..)
                 .zip(jobs)
                 .map(|(id, (tag, runner, pending))| Job {
+                    project: id % 3,
                     runner,
                     pending: pending || runner.is_none(),
                     ..job(id, ["a", "b", "c", "x"][tag])
@@ -252,6 +254,46 @@ proptest! {
         }
         let launching: u32 = plan.outlooks.values().map(|outlook| outlook.launching).sum();
         prop_assert!(launching == 0 || in_flight <= facts.limits.max_in_flight);
+    }
+
+    #[test]
+    fn nothing_is_left_over_while_somebody_wants_it(facts in any_facts()) {
+        let plan = plan(&facts);
+        let used: u32 = plan.outlooks.values().map(|outlook| outlook.live() + outlook.launching).sum();
+        for outlook in plan.outlooks.values() {
+            let is_short = outlook.notes.iter().any(|note| matches!(note, Note::MaxInFlight { .. }));
+            prop_assert!(!is_short || used >= facts.limits.max_in_flight);
+        }
+    }
+
+    #[test]
+    fn no_project_gets_more_than_its_limit(facts in any_facts(), limit in 1u32..6) {
+        let mut facts = facts;
+        facts.limits.max_per_project = Some(limit);
+        let project_of = |id: &u64| facts.jobs.iter().find(|job| job.id == *id).unwrap().project;
+        let actions = plan(&facts).actions;
+        for project in 0..3 {
+            let has = facts.jobs.iter().filter(|job| job.project == project && !job.is_waiting()).count();
+            let asked: usize = actions
+                .iter()
+                .map(|action| match action {
+                    Action::Launch(new) => new.jobs.iter().filter(|id| project_of(id) == project).count(),
+                    _ => 0,
+                })
+                .sum();
+            prop_assert!(asked == 0 || asked + has <= limit as usize);
+        }
+    }
+
+    #[test]
+    fn a_launch_is_as_large_as_its_jobs_are_many(facts in any_facts()) {
+        for action in plan(&facts).actions {
+            if let Action::Launch(new) = action {
+                prop_assert_eq!(new.jobs.len(), new.elements as usize * new.slots as usize);
+                prop_assert!(new.elements <= facts.sites[&new.instance].max_array);
+                prop_assert!(new.slots <= facts.limits.group_size);
+            }
+        }
     }
 
     #[test]
