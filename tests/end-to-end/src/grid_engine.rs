@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use crate::processes::wait_until;
 use crate::slurm::free_ports;
 
+const PROGRAMS: &str = "/usr/lib/gridengine";
+
 /// Wide: a safety limit, not a measurement.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -49,18 +51,25 @@ impl GridEngine {
             ("SGE_CELL", "default".into()),
             ("SGE_QMASTER_PORT", self.ports[0].to_string().into()),
             ("SGE_EXECD_PORT", self.ports[1].to_string().into()),
+            // The programs themselves: what is in /usr/bin asks a C preprocessor for the architecture.
+            ("PATH", format!("{PROGRAMS}:{}", std::env::var("PATH").unwrap_or_default()).into()),
+            ("LD_LIBRARY_PATH", PROGRAMS.into()),
         ]
     }
 
     /// What `qstat` prints.
     pub fn queue(&self) -> String {
-        let output = Command::new("qstat").arg("-r").envs(self.environment()).output().expect("qstat starts");
+        let output = Command::new(Path::new(PROGRAMS).join("qstat"))
+            .arg("-r")
+            .envs(self.environment())
+            .output()
+            .expect("qstat starts");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Lets no further job begin, or lets them begin again (`-d`, `-e`).
     pub fn switch_queue(&self, how: &str) {
-        let status = Command::new("qmod")
+        let status = Command::new(Path::new(PROGRAMS).join("qmod"))
             .args([how, "main.q"])
             .envs(self.environment())
             .stdout(Stdio::null())

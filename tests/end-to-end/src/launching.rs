@@ -67,13 +67,15 @@ impl Launching {
         site
     }
 
-    /// Writes the configuration, with further lines of the instance's `config_variables`.
+    /// Writes the configuration, with further lines of the instance's `config_variables`. Each allocation gets a directory
+    /// for builds of its own: in a shell, jobs of one project that run side by side would meet in one.
     pub fn configure(&self, variables: &str) {
         let text = format!(
             "name = \"bed\"\nurl = \"{}\"\nproject = \"{PROJECT}\"\nmanagement_token = \"{}\"\n[poll]\ninterval = 1\n\
              [runners.big]\ntags = [\"big\"]\n[runners.big.config_variables]\nSITE = \"{}\"\n{variables}\n\
              [runner]\nexecutor = \"shell\"\n[launch]\nstdin = \"\"\"\n#!/bin/bash\n\
-             exec gitlab-runner run-single --config $CONFIG --runner $NAME --max-builds $NUM_JOBS --wait-timeout 10\n\"\"\"\n{}\n",
+             own=$SITE/builds/$$$$; mkdir $$own; sed \"s|/builds|/builds/$$$$|\" $CONFIG >$$own/config.toml\n\
+             exec gitlab-runner run-single --config $$own/config.toml --runner $NAME --max-builds $NUM_JOBS --wait-timeout 10\n\"\"\"\n{}\n",
             self.gitlab.url(),
             self.token,
             self.path().display(),
@@ -185,12 +187,12 @@ impl Launching {
 
     /// Asserts that each job has run once and succeeded.
     pub fn each_ran_once(&self, jobs: &[i64]) {
-        let expected: BTreeMap<i64, usize> = jobs.iter().map(|&job| (job, 1)).collect();
-        assert_eq!(self.ran(), expected);
         for &job in jobs {
             let job = self.gitlab.job(job);
             assert_eq!(job["status"], "success", "{job:#}");
         }
+        let expected: BTreeMap<i64, usize> = jobs.iter().map(|&job| (job, 1)).collect();
+        assert_eq!(self.ran(), expected);
     }
 
     /// Prints how many allocations ran without a job, and gives their number.

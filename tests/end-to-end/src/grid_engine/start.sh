@@ -6,7 +6,7 @@ programs=/usr/lib/gridengine
 ln -s /usr/share/gridengine/util "$SGE_ROOT/util"
 for folder in bin utilbin lib; do
     mkdir "$SGE_ROOT/$folder"
-    ln -s $programs "$SGE_ROOT/$folder/$(/usr/share/gridengine/util/arch)"
+    ln -s $programs "$SGE_ROOT/$folder/lx-amd64"
 done
 cat >"$SGE_ROOT/$SGE_CELL/common/bootstrap" <<END
 admin_user        $USER
@@ -23,7 +23,6 @@ worker_threads    2
 scheduler_threads 1
 END
 echo node1 >"$SGE_ROOT/$SGE_CELL/common/act_qmaster"
-export LD_LIBRARY_PATH=$programs
 cd "$SGE_ROOT"
 $programs/spoolinit berkeleydb libspoolb "$SGE_ROOT/database" init
 sed "s|^execd_spool_dir.*|execd_spool_dir $SGE_ROOT/execd|" /usr/share/gridengine/default-configuration >configuration
