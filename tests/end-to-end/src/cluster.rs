@@ -38,20 +38,30 @@ impl Cluster {
 
     /// Puts a runner into the batch queue for `jobs` jobs and waits until its allocation ends. Gives what it printed.
     pub fn run_in_queue(&self, jobs: usize) -> String {
-        let log = self.site.path().join("slurm.log");
+        let Output { status, stderr, .. } = self.sbatch(jobs).arg("--wait").output().expect("sbatch starts");
+        let text = fs::read_to_string(self.batch_log()).unwrap_or_default();
+        assert!(status.success(), "{}{text}", String::from_utf8_lossy(&stderr));
+        text
+    }
+
+    /// Puts a runner into the batch queue for `jobs` jobs. Gives the number of the batch job.
+    pub fn submit(&self, jobs: usize) -> String {
+        run(&mut self.sbatch(jobs)).trim().to_owned()
+    }
+
+    fn batch_log(&self) -> PathBuf {
+        self.site.path().join("slurm.log")
+    }
+
+    fn sbatch(&self, jobs: usize) -> Command {
         let script = format!(
             "gitlab-runner run-single --config {} --runner big --max-builds {jobs} --wait-timeout 20",
             self.config().display()
         );
         let mut sbatch = Command::new("sbatch");
+        sbatch.args(["--parsable", "--job-name=end-to-end", "--wrap", &script, "--output"]);
+        sbatch.arg(self.batch_log());
         sbatch
-            .args(["--wait", "--parsable", "--job-name=end-to-end", "--output"])
-            .arg(&log)
-            .args(["--wrap", &script]);
-        let Output { status, stderr, .. } = sbatch.output().expect("sbatch starts");
-        let text = fs::read_to_string(&log).unwrap_or_default();
-        assert!(status.success(), "{}{text}", String::from_utf8_lossy(&stderr));
-        text
     }
 
     /// Pushes `files` to the project's main branch and starts a pipeline. Gives the ids of its jobs by name.

@@ -69,16 +69,21 @@ impl Holder {
         write_maps(link.child.id(), mapping, getuid().as_raw(), getgid().as_raw())?;
         send(&mut link, b"g")?;
         send(&mut link, &line(spec))?;
-        let pid = match next(&mut link)? {
-            Answer::Keeper { pid } => pid,
-            Answer::Failed { message } => return Err(PodError::Inside { message }),
-            _ => return Err(PodError::Silent),
-        };
-        let started = owner::start_time(pid).ok_or(PodError::Silent)?;
-        match next(&mut link)? {
-            Answer::Up { own_addresses } => Ok(Self { link, keeper: Owner { pid, started }, own_addresses }),
-            Answer::Failed { message } => Err(PodError::Inside { message }),
-            _ => Err(PodError::Silent),
+        // The guard says who the keeper is, the keeper that it is ready: either may be first.
+        let (mut keeper, mut own_addresses) = (None, None);
+        loop {
+            match next(&mut link)? {
+                Answer::Keeper { pid } => {
+                    let started = owner::start_time(pid).ok_or(PodError::Silent)?;
+                    keeper = Some(Owner { pid, started });
+                }
+                Answer::Up { own_addresses: addresses } => own_addresses = Some(addresses),
+                Answer::Failed { message } => return Err(PodError::Inside { message }),
+                _ => return Err(PodError::Silent),
+            }
+            if let (Some(keeper), Some(own_addresses)) = (&keeper, own_addresses) {
+                return Ok(Self { link, keeper: keeper.clone(), own_addresses });
+            }
         }
     }
 

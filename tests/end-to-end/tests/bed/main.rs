@@ -15,11 +15,13 @@ mod helper;
 mod images;
 mod inside;
 mod launcher;
+mod network;
 mod parity;
 mod pipelines;
 mod plain;
 mod registries;
 mod services;
+mod services_endings;
 mod store;
 
 use std::process::ExitCode;
@@ -61,17 +63,18 @@ fn main() -> ExitCode {
         .chain(configure::TESTS)
         .chain(clients::TESTS)
         .chain(demo::TESTS)
+        .chain(network::TESTS_AT_B)
         .chain(parity::TESTS)
         .chain(launcher::TESTS)
         .chain(grid_engine::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
-    let levels =
-        inside::TESTS.iter().chain(directories::TESTS).chain(endings::TESTS).chain(services::TESTS).flat_map(
-            |&(name, test)| {
-                ["A", "B"]
-                    .map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
-            },
-        );
+    let levels = [inside::TESTS, directories::TESTS, endings::TESTS, network::TESTS]
+        .into_iter()
+        .chain([services::TESTS, services_endings::TESTS])
+        .flatten()
+        .flat_map(|&(name, test)| {
+            ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
+        });
     let parity = Arc::new(parity::Suite::default());
     let rows = parity::trials(&parity, here);
     let conclusion = libtest_mimic::run(&arguments, plain.chain(levels).chain(rows).collect());
