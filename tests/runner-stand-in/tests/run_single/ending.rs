@@ -75,7 +75,8 @@ fn sigterm_aborts_the_job_and_cleans_up() {
 
 #[test]
 fn a_second_signal_ends_the_runner_at_once() {
-    let stubborn = "trap '' TERM; while :; do sleep 0.1; [ -e $SANDBOX/stop ] && exit; done";
+    let stubborn =
+        "trap '' TERM; until [ -e $SANDBOX/stop ]; do sleep 0.1; done; echo over > $SANDBOX/stopped";
     let sandbox =
         Sandbox::with_driver(vec![job(7, &[stubborn])], &format!("trap '' TERM\n{PLAIN_DRIVER}"), "");
     let child = sandbox.start(&[]);
@@ -85,6 +86,8 @@ fn a_second_signal_ends_the_runner_at_once() {
     signal(&child, rustix::process::Signal::TERM);
     let output = child.wait_with_output().unwrap();
     sandbox.write("stop", "");
+    // Nobody ends the script for us: with the sandbox gone it would wait for ever.
+    wait_for("the script's end", || sandbox.read("stopped") == "over\n");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("FATAL: forced exit: terminated"));
 }
