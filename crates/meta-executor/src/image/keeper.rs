@@ -81,3 +81,20 @@ impl Drop for Keeper {
         let _ = self.end();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_kept_until_it_is_released_or_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sha256-12.root-only.lease");
+        let keeper = Keeper::try_acquire(&path).unwrap();
+        assert!(path.exists() && !keeper.is_lost() && Keeper::try_acquire(&path).is_none());
+        keeper.release().unwrap();
+        let keeper = Keeper::try_acquire(&path).unwrap();
+        drop(keeper);
+        assert!(!path.exists());
+    }
+}

@@ -46,6 +46,7 @@ mod tests {
             effective("x", &job, &[], allowed)
         };
         assert_eq!(ask(&[], &[Always]), Ok(vec![Always]));
+        assert_eq!(ask(&["always", "always"], &[Always]), Ok(vec![Always, Always]), "a second try");
         assert_eq!(ask(&["never", "if-not-present"], &[IfNotPresent, Never]), Ok(vec![Never, IfNotPresent]));
         assert_eq!(
             ask(&["never"], &[Always]),

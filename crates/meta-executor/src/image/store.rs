@@ -276,9 +276,9 @@ impl Store {
 
     fn unpack_kept(&self, layout: &Layout, parts: Parts, rootfs: &Path) -> Result<Vec<u8>, StoreError> {
         let layers: Vec<PathBuf> = parts.manifest.layers().iter().map(|layer| layout.blob(layer)).collect();
-        self.unpack(&layers, rootfs)?;
-        // Not worth a failure: it is then evicted a little early.
+        // First, so that no other node evicts it meanwhile. Not worth a failure.
         let _ = layout.touch();
+        self.unpack(&layers, rootfs)?;
         Ok(parts.config)
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
@@ -13,6 +14,10 @@ use super::keeper::Keeper;
 use super::layout::Layout;
 use super::store::{Store, StoreError, io_error};
 use crate::failure::chain;
+
+/// Nodes that unpack from the same layers hold no lock, since they need not wait for each other. So layers that were used
+/// lately count as in use.
+const LONGEST_UNPACKING: Duration = Duration::from_secs(3600);
 
 impl Store {
     /// Failures are logged: they do not concern the job.
@@ -73,10 +78,13 @@ impl Store {
         let (Some(limit), Some(layers)) = (self.max_size, &self.layers) else { return Ok(()) };
         let candidates = children(layers).into_iter().filter_map(|directory| {
             let layout = Layout::new(directory.clone());
-            Some(Candidate { bytes: layout.size()?, last_use: layout.last_use()?, in_use: false, directory })
+            let (bytes, last_use) = (layout.size()?, layout.last_use()?);
+            // A time to come is another clock's now.
+            let in_use = last_use.elapsed().map_or(true, |age| age < LONGEST_UNPACKING);
+            Some(Candidate { bytes, last_use, in_use, directory })
         });
         for Candidate { directory, .. } in eviction::plan(candidates.collect(), limit) {
-            // Who holds the lease is about to use it.
+            // Who holds the lease is about to make it anew.
             if let Some(_keeper) = Keeper::try_acquire(&beside(&directory, "lease")) {
                 log::info!("removing `{}`: over `image_max_size`", directory.display());
                 fs::remove_dir_all(&directory).map_err(io_error("remove", &directory))?;
@@ -99,4 +107,25 @@ fn stem(path: &Path) -> String {
 /// Not `Path::with_extension`, which would take `.root-only` away.
 fn beside(path: &Path, extension: &str) -> PathBuf {
     path.with_file_name(format!("{}.{extension}", path.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_belong_to_the_entry_whose_name_they_had() {
+        for (name, entry) in [
+            ("sha256-12.partial", "sha256-12"),
+            ("sha256-12.root-only.partial", "sha256-12.root-only"),
+            ("sha256-12.root-only.evicted", "sha256-12.root-only"),
+            ("sha256-12.root-only", "sha256-12.root-only"),
+        ] {
+            assert_eq!(stem(&Path::new("/images").join(name)), entry);
+        }
+        assert_eq!(
+            beside(Path::new("/i/sha256-12.root-only"), "lease"),
+            Path::new("/i/sha256-12.root-only.lease")
+        );
+    }
 }

@@ -25,6 +25,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("store: least recently used images go, those in use stay", eviction),
     ("store: nodes share compressed layers", shared_layers),
     ("store: kept layers are a layout that others read", layout),
+    ("store: kept layers have the same limit", layers_over_the_limit),
     ("store: a broken layer fails the job", broken_layer),
     ("store: every isolation level has its own trees", levels),
 ];
@@ -324,6 +325,29 @@ fn layout() {
     let text = String::from_utf8_lossy(&output.stdout);
     let config: serde_json::Value = serde_json::from_str(&text).expect("an image's configuration");
     assert_eq!(config["config"]["User"], "app");
+}
+
+fn layers_over_the_limit() {
+    let home = Site::new("");
+    let layers = home.path().join("layers");
+    let site = Site::new(&format!("image_max_size = 1\nimage_cache_dir = \"{}\"", layers.display()));
+    let kept = || {
+        let names = children(&layers);
+        names.into_iter().filter(|name| name.starts_with("sha256-")).collect::<Vec<_>>()
+    };
+    site.job(&image("busybox:latest"), json!({})).prepare().success();
+    let first = kept();
+    assert_eq!(first.len(), 1);
+    // What was used within the hour may still be unpacked by a node.
+    site.job(&image("workdir:latest"), json!({})).prepare().success();
+    assert_eq!(kept().len(), 2);
+    let used = layers.join(&first[0]).join("index.json");
+    assert!(
+        Command::new("touch").args(["-d", "2 hours ago"]).arg(used).status().expect("coreutils").success()
+    );
+    site.job(&image("user:latest"), json!({})).prepare().success();
+    let left = kept();
+    assert!(left.len() == 2 && !left.contains(&first[0]), "{left:?}");
 }
 
 /// A layer that is no tar file, with the digest that it should have.

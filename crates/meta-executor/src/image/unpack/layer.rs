@@ -178,3 +178,31 @@ fn parse_time(text: &str) -> Option<Timespec> {
     let tv_nsec = digits.parse().ok()?;
     Some(Timespec { tv_sec: seconds.parse().ok()?, tv_nsec })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_that_would_change_the_overlay_are_left_out() {
+        for (name, kept) in [
+            ("security.capability", true),
+            ("user.comment", true),
+            ("user.overlay.opaque", false),
+            ("trusted.overlay.redirect", false),
+            ("security.selinux", false),
+            ("system.posix_acl_access", false),
+        ] {
+            assert_eq!(is_kept(name), kept, "{name}");
+        }
+    }
+
+    #[test]
+    fn times_have_fractions() {
+        let parsed = |text| parse_time(text).map(|time| (time.tv_sec, time.tv_nsec));
+        assert_eq!(parsed("1700000000.25"), Some((1_700_000_000, 250_000_000)));
+        assert_eq!(parsed("1700000000"), Some((1_700_000_000, 0)));
+        assert_eq!(parsed("1.1234567899"), Some((1, 123_456_789)));
+        assert_eq!(parsed("soon"), None);
+    }
+}
