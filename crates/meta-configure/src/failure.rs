@@ -7,6 +7,7 @@ use meta_core::source::Problems;
 use meta_host::arguments::PathsError;
 use meta_host::configuration::ConfigurationError;
 use meta_host::files::FileError;
+use meta_host::lease::LeaseError;
 use meta_host::{Failure, exit};
 
 #[derive(Debug, thiserror::Error)]
@@ -25,11 +26,16 @@ pub(crate) enum ConfigureError {
     Registrations { path: PathBuf, source: RegistrationsError },
     #[error(transparent)]
     File(FileError),
+    #[error(transparent)]
+    Lease(LeaseError),
 }
 
 impl Failure for ConfigureError {
     fn exit_code(&self) -> u8 {
-        exit::CONFIGURATION
+        match self {
+            Self::Lease(error) => error.exit_code(),
+            _ => exit::CONFIGURATION,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -37,6 +43,7 @@ impl Failure for ConfigureError {
             Self::Paths(error) => error.hint(),
             Self::Configuration(error) => error.hint(),
             Self::File(error) => error.hint(),
+            Self::Lease(error) => error.hint(),
             Self::Exists(_) => Some("edit it, or name another one with `--config-file`".to_owned()),
             Self::NotRegistered => Some("run `gitlab-meta-runner configure`".to_owned()),
             Self::Registrations { .. } => {
@@ -51,6 +58,7 @@ impl Failure for ConfigureError {
             Self::Configuration(error) => error.report(),
             Self::Expand(problems) => problems.report(),
             Self::File(error) => error.report(),
+            Self::Lease(error) => error.report(),
             Self::Paths(error) => error.report(),
             Self::Exists(_) | Self::NotRegistered => {
                 format!("error: {self}\nhint: {}", self.hint().unwrap_or_default())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use meta_core::config::Config;
 use meta_core::executor_file::{ExecutorFile, ExecutorInstance};
@@ -11,11 +12,15 @@ use meta_core::template::ExpandError;
 use meta_host::arguments::Paths;
 use meta_host::configuration::variables;
 use meta_host::files::{make_data_dir, read_private, write_private};
+use meta_host::lease::Lease;
 use meta_host::{Environment, exit};
 use toml_edit::Item;
 
 use crate::failure::ConfigureError;
 use crate::render::{self, Runner, Shared};
+
+/// `meta-register` or a tick usually ends within this time.
+const LEASE_WAIT: Duration = Duration::from_secs(10);
 
 /// Writes gitlab-runner's and the executor's files. An instance without a registration is left out and makes the result
 /// partial.
@@ -26,6 +31,9 @@ pub(crate) fn render(
 ) -> Result<u8, ConfigureError> {
     let expand_error = |error: ExpandError| ConfigureError::Expand(error.report(&config.source));
     let name = config.name.as_str();
+    // Without it a token that is replaced meanwhile would be overwritten by the old one.
+    make_data_dir(&paths.data_dir).map_err(ConfigureError::File)?;
+    let _lease = Lease::acquire(&paths.lease(name), LEASE_WAIT).map_err(ConfigureError::Lease)?;
     let registered = load_registrations(&paths.registrations(name))?;
     let mut runners = Vec::new();
     let mut instances = BTreeMap::new();
@@ -57,14 +65,17 @@ pub(crate) fn render(
         .first_key_value()
         .map(|(name, settings)| variables(environment, name, &settings.config_variables));
     let ca_file = match (&config.ca_file, &first) {
-        (Some(template), Some(variables)) => Some(template.expand(variables).map_err(expand_error)?),
+        // gitlab-runner reads it from another directory.
+        (Some(template), Some(variables)) => {
+            Some(environment.current_dir.join(template.expand(variables).map_err(expand_error)?))
+        }
         _ => None,
     };
     let ours = ["gitlab-meta-runner", "meta-executor"]
         .map(|program| environment.beside(program).display().to_string());
     let shared = Shared {
         url: &config.url,
-        ca_file: ca_file.as_deref(),
+        ca_file: ca_file.as_deref().and_then(Path::to_str),
         data_dir: &paths.data_dir,
         ours: [&ours[0], &ours[1]],
     };
@@ -74,7 +85,6 @@ pub(crate) fn render(
     let executor_file =
         ExecutorFile { name: config.name.clone(), executor, instances, source: config.source.clone() };
     let executor_text = executor_file.render();
-    make_data_dir(&paths.data_dir).map_err(ConfigureError::File)?;
     write_private(&paths.generated_config(name), runner_text.as_bytes()).map_err(ConfigureError::File)?;
     write_private(&paths.executor_file(name), executor_text.as_bytes()).map_err(ConfigureError::File)?;
     Ok(if missing == 0 { exit::DONE } else { exit::PARTIAL })

@@ -48,7 +48,8 @@ fn entry(runner: Runner<'_>, shared: &Shared<'_>) -> Table {
     table.insert("id", value(i64::try_from(runner.registration.id).unwrap_or(i64::MAX)));
     table.insert("token", value(runner.registration.token.reveal()));
     if let Some(file) = shared.ca_file {
-        table.insert("tls-ca-file", value(file));
+        // What the admin wrote for gitlab-runner alone is left alone.
+        table.entry("tls-ca-file").or_insert_with(|| value(file));
     }
     table.sort_values();
     table
@@ -63,7 +64,9 @@ fn name_our_files(table: &mut Table, shared: &Shared<'_>) {
             continue;
         }
         let args = custom.entry(&format!("{stage}_args")).or_insert_with(|| value(Array::new()));
-        if let Some(args) = args.as_array_mut() {
+        let Some(args) = args.as_array_mut() else { continue };
+        let is_flag = |arg: &str| arg == "--data-dir" || arg.starts_with("--data-dir=");
+        if !args.iter().filter_map(toml_edit::Value::as_str).any(is_flag) {
             args.push("--data-dir");
             args.push(shared.data_dir.to_string_lossy().as_ref());
         }
@@ -102,7 +105,7 @@ mod tests {
         let runner = Runner { name: &name, registration: &registration, section: section.as_table().clone() };
         let shared = Shared {
             url: "https://gitlab.example.com",
-            ca_file: None,
+            ca_file: Some("/ca.pem"),
             data_dir: Path::new("/data"),
             ours: ["/bin/gitlab-meta-runner", "/bin/meta-executor"],
         };
@@ -119,6 +122,7 @@ mod tests {
             executor = "custom"
             id = 7
             name = "big"
+            tls-ca-file = "/ca.pem"
             token = "glrt-x"
             url = "https://gitlab.example.com"
             [runners.custom]
@@ -131,6 +135,18 @@ mod tests {
         "#]]
         .assert_eq(&rendered(SECTION));
         assert_eq!(rendered(SECTION), rendered(SECTION));
+    }
+
+    #[test]
+    fn what_the_admin_wrote_is_not_written_twice() {
+        for args in
+            [r#"["--data-dir", "/d", "executor", "big", "run"]"#, r#"["big", "run", "--data-dir=/d"]"#]
+        {
+            let text = rendered(&SECTION.replace(r#"["big", "run"]"#, args));
+            assert!(text.contains(&format!("run_args = {args}\n")), "{text}");
+        }
+        let text = rendered(&format!("tls-ca-file = \"/own.pem\"\n{SECTION}"));
+        assert!(text.contains("tls-ca-file = \"/own.pem\"") && !text.contains("/ca.pem"), "{text}");
     }
 
     #[test]

@@ -312,3 +312,18 @@ fn the_example_is_created_once() {
     .assert_eq(&second.stderr);
     assert_eq!(fs::read_to_string(home.config()).unwrap(), home.run(&["example"]).stdout);
 }
+
+#[test]
+fn a_registration_is_at_work() {
+    let (home, data) = registered(&good_but("", ""));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let holder = format!("{{\"host\": \"login9\", \"pid\": 42, \"started\": 1, \"renewed\": {now}}}\n");
+    fs::write(data.join("lab.lease"), holder).unwrap();
+    let outcome = home.run(&[]);
+    assert_eq!(outcome.code, Some(1));
+    expect![[r#"
+        error: another process works on this: pid 42 on `login9` holds `HOME/.local/share/gitlab-meta-runner/lab.lease`
+        hint: wait for it to end; if `login9` is down, the lock is free 300 s after its last renewal
+    "#]].assert_eq(&outcome.stderr);
+    assert!(!data.join("lab.gitlab-runner.toml").exists());
+}

@@ -131,8 +131,15 @@ fn without_secret(line: &str) -> Option<(usize, Cow<'_, str>)> {
     let start = line.len() - line.trim_start().len();
     let key_end = start + line[start..].find(['=', ' ', '\t'])?;
     let key = line[start..key_end].rsplit('.').next()?.trim_matches(['"', '\'']);
-    secret::is_secret_key(key)
+    (secret::is_secret_key(key) || has_user_in_url(&line[key_end..]))
         .then(|| (key_end, format!("{} = {}", &line[..key_end], secret::REDACTED).into()))
+}
+
+/// `https://user:password@host`.
+fn has_user_in_url(value: &str) -> bool {
+    let authority =
+        value.split_once("://").map(|(_, rest)| rest.split(['/', '"', '\'']).next().unwrap_or_default());
+    authority.is_some_and(|authority| authority.contains('@'))
 }
 
 #[cfg(test)]
@@ -173,9 +180,12 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        for line in
-            ["management_token = \"glpat-1\"", "management_token \"glpat-1\"", "runner.token=\"glpat-1\""]
-        {
+        for line in [
+            "management_token = \"glpat-1\"",
+            "management_token \"glpat-1\"",
+            "runner.token=\"glpat-1\"",
+            "url = \"https://me:glpat-1@host\" # \"glpat-1\"",
+        ] {
             let report = report(line, "\"glpat-1\"");
             assert!(report.contains("<redacted>") && !report.contains("glpat-1"), "{report}");
         }

@@ -20,7 +20,16 @@ pub(super) fn read_url(root: &Section<'_>) -> Option<String> {
         }
         (Some((url, span)), None) => {
             let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-            if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', '@', ' '])) {
+            if rest.is_some_and(|rest| rest.contains('@')) {
+                let message = "`url` has a user in it, and perhaps a password".to_owned();
+                root.reader().problem(
+                    span,
+                    message,
+                    "leave it out: the management token is all that GitLab asks for",
+                );
+                return None;
+            }
+            if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' '])) {
                 let hint = "write scheme, host and, where there are any, port and path: `url = \"https://gitlab.example.com\"`";
                 root.reader().problem(span, format!("`{url}` is not the address of a GitLab"), hint);
                 return None;
