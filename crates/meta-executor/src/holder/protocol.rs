@@ -60,5 +60,7 @@ pub(crate) enum Answer {
 pub(crate) enum Refusal {
     /// Another process of the node listens there.
     PortTaken(u16),
+    /// Its image has no such program; docker's daemon does not start such a container either.
+    NoCommand,
     Other(String),
 }

@@ -27,6 +27,7 @@ pub(super) struct Service {
     output: Option<File>,
     targets: Vec<SocketAddr>,
     state: State,
+    no_command: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,7 @@ impl Service {
             output: Some(output),
             targets,
             state: State::Starting,
+            no_command: false,
         })
     }
 
@@ -80,7 +82,10 @@ impl Service {
         if let Some(code) = self.end() {
             self.copy_output();
             self.state = State::Ended;
-            news.push(Answer::Ended { index: self.index, code });
+            news.push(match self.no_command {
+                true => Answer::Refused { index: self.index, reason: Refusal::NoCommand },
+                false => Answer::Ended { index: self.index, code },
+            });
         }
         if self.state == State::Starting
             && self.targets.iter().any(|target| TcpStream::connect_timeout(target, CONNECT).is_ok())
@@ -119,6 +124,12 @@ impl Service {
                     Some(Event::Failed(message)) => {
                         let _ = self.log.write(format!("{message}\n").as_bytes(), clock::moment());
                         break Some(128);
+                    }
+                    Some(Event::NoEntrypoint) => {
+                        self.no_command = true;
+                        if !self.link.has_buffered_line() {
+                            break None;
+                        }
                     }
                     _ if self.link.has_buffered_line() => {}
                     _ => break None,

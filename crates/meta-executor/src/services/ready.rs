@@ -117,6 +117,10 @@ fn refused(services: &[StartedService], index: usize, reason: Refusal) -> StageF
             ),
             "ask the administrator to install pasta (package passt) on the nodes, so that each job has a network of its own; or ask for a whole node",
         ),
+        Refusal::NoCommand => StageFailure::job(
+            format!("the service \"{name}\" has no command that can be executed"),
+            "correct `entrypoint:` and `command:` of the service in .gitlab-ci.yml",
+        ),
         Refusal::Other(message) => StageFailure::system_with_hint(
             format!("cannot start service \"{name}\": {message}"),
             "retry the job; if it happens again, the node is at fault",

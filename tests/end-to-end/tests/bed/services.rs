@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("services: one without its variable dies, and its log says why", missing_variable),
     ("services: one that never opens its port is a warning", never_ready),
     ("services: one that ends at once is reported at once", ends_at_once),
+    ("services: one whose command is not in its image fails the job", no_command),
     ("services: entrypoint, command and user of the job", overrides),
     ("services: one without a shell", without_shell),
     ("services: only public variables leak in", variables),
@@ -134,6 +135,14 @@ fn never_ready(level: &str) {
     assert!(log.contains("waiting for TCP connection to 198.18.0.2 on [4711]..."), "{log}");
     assert!(log.contains("Z I listen nowhere\n"), "{log}");
     assert!(log.contains("busybox-1\" has no exposed ports\n"), "{log}");
+}
+
+/// gitlab-runner's docker executor cannot start such a container, and fails.
+fn no_command(level: &str) {
+    let site = site(level, "");
+    let command = json!({ "command": ["/not/there"] });
+    let job = site.job(&image("busybox"), json!({ "services": [service(level, "busybox", command)] }));
+    job.prepare().failed(BUILD_FAILURE, "busybox\" has no command that can be executed\nhint: correct");
 }
 
 fn ends_at_once(level: &str) {
