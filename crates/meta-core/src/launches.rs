@@ -359,5 +359,16 @@ mod tests {
         assert!(kept(State::Done, 3599, None) && !kept(State::Done, 3600, None));
         assert!(kept(State::Lost, 24 * 3600 - 1, None) && !kept(State::Lost, 24 * 3600, None));
         assert!(kept(State::Failed, year, Some("c0ffee")) && !kept(State::Failed, year, None));
+        // A refusal stops its instance no longer once something else has happened to it.
+        let refused = Launch {
+            id: "old".to_owned(),
+            state: State::Failed,
+            refused_config: Some("c0ffee".to_owned()),
+            changed: 0,
+            ..example()
+        };
+        let mut ledger = Ledger { launches: vec![refused, example()], ..Ledger::default() };
+        ledger.prune(year);
+        assert_eq!(ledger.launches, [example()]);
     }
 }
