@@ -14,6 +14,12 @@ use nix::unistd::Pid;
 pub struct Samples(Vec<f64>);
 
 impl Samples {
+    /// Milliseconds in any order.
+    pub fn of(mut samples: Vec<f64>) -> Self {
+        samples.sort_by(f64::total_cmp);
+        Self(samples)
+    }
+
     /// Milliseconds; 0 without samples.
     pub fn median(&self) -> f64 {
         self.0.get(self.0.len() / 2).copied().unwrap_or_default()
@@ -31,18 +37,22 @@ pub fn samples(commands: &[&dyn Fn() -> Command], times: usize) -> Vec<Samples> 
     let mut found: Vec<Vec<f64>> = commands.iter().map(|_| Vec::new()).collect();
     for _ in 0..times {
         for (command, samples) in commands.iter().zip(&mut found) {
-            let mut command = silent(command());
-            let began = Instant::now();
-            let status = command.status().expect("the program starts");
-            samples.push(began.elapsed().as_secs_f64() * 1e3);
-            assert!(status.success(), "{command:?}: {status}");
+            let mut command = command();
+            command.stdin(Stdio::null());
+            samples.push(milliseconds(&mut command));
         }
     }
-    let sorted = |mut samples: Vec<f64>| {
-        samples.sort_by(f64::total_cmp);
-        Samples(samples)
-    };
-    found.into_iter().map(sorted).collect()
+    found.into_iter().map(Samples::of).collect()
+}
+
+/// Runs a command without showing what it prints. Panics if it can't be started or fails.
+pub fn milliseconds(command: &mut Command) -> f64 {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let began = Instant::now();
+    let status = command.status().expect("the program starts");
+    let elapsed = began.elapsed().as_secs_f64() * 1e3;
+    assert!(status.success(), "{command:?}: {status}");
+    elapsed
 }
 
 /// The largest resident size of a command in bytes (of its first process, without its children). Panics if it fails.
