@@ -19,8 +19,7 @@ const TIMES: usize = 15;
 const IMAGE: &str = "debian:sid";
 
 /// The calls with a script, in gitlab-runner's order. The others come before and behind them.
-const STAGES: [&str; 5] =
-    ["prepare_script", "get_sources", "build_script", "after_script", "cleanup_file_variables"];
+const STAGES: [&str; 4] = ["prepare_script", "get_sources", "build_script", "cleanup_file_variables"];
 
 /// What runs a script beside ours: names of the columns behind ours.
 type Runner<'a> = &'a dyn Fn() -> Command;
