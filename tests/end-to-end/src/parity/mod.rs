@@ -15,4 +15,4 @@ pub use results::Results;
 pub use row::{Case, Expect, Proof, Row};
 
 /// The isolation levels that every row is proven at.
-pub const LEVELS: [&str; 2] = ["A", "B"];
+pub const LEVELS: [&str; 3] = ["A", "B", "C"];

@@ -8,6 +8,8 @@ pub struct Row {
     /// The name of gitlab-runner's test, or what the row is about.
     pub name: &'static str,
     pub proof: Proof,
+    /// Why level C, where a job has neither namespaces nor another user, is excepted. Empty: it is not.
+    pub except_c: &'static str,
 }
 
 /// How a row is proven.
@@ -19,6 +21,8 @@ pub enum Proof {
     Play(fn(&Place)),
     /// The same, where the gitlab-runner stand-in is known to lack something that it needs.
     PlayReal(fn(&Place), &'static str),
+    /// Other tests of the suite, by their names without the level.
+    Tests(&'static [&'static str]),
     /// Docker's alone. The user guide says what to do instead; here is why.
     Never(&'static str),
 }
@@ -50,19 +54,28 @@ pub enum Expect {
 impl Row {
     /// A row that jobs prove.
     pub const fn cases(name: &'static str, cases: &'static [Case]) -> Self {
-        Self { name, proof: Proof::Cases(cases) }
+        Self { name, proof: Proof::Cases(cases), except_c: "" }
     }
 
     pub const fn play(name: &'static str, play: fn(&Place)) -> Self {
-        Self { name, proof: Proof::Play(play) }
+        Self { name, proof: Proof::Play(play), except_c: "" }
     }
 
     pub const fn play_real(name: &'static str, lacks: &'static str, play: fn(&Place)) -> Self {
-        Self { name, proof: Proof::PlayReal(play, lacks) }
+        Self { name, proof: Proof::PlayReal(play, lacks), except_c: "" }
+    }
+
+    pub const fn tests(name: &'static str, tests: &'static [&'static str]) -> Self {
+        Self { name, proof: Proof::Tests(tests), except_c: "" }
+    }
+
+    /// The same row, without level C.
+    pub const fn except_at_c(self, reason: &'static str) -> Self {
+        Self { except_c: reason, ..self }
     }
 
     pub const fn never(name: &'static str, reason: &'static str) -> Self {
-        Self { name, proof: Proof::Never(reason) }
+        Self { name, proof: Proof::Never(reason), except_c: "" }
     }
 }
 

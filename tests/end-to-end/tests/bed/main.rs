@@ -44,12 +44,14 @@ fn main() -> ExitCode {
     if here == Here::BeforeTheBed {
         return ExitCode::SUCCESS;
     }
+    let parity = Arc::new(parity::Suite::default());
     let trial = |name: String, test: Box<dyn FnOnce() + Send>| {
-        Trial::ignorable_test(name, move || {
+        let parity = Arc::clone(&parity);
+        Trial::ignorable_test(name.clone(), move || {
             if here == Here::Host {
                 return Ok(Completion::ignored_with("needs the bed: cargo xtask test"));
             }
-            test();
+            parity.note_test(&name, test);
             Ok(Completion::Completed)
         })
     };
@@ -75,7 +77,6 @@ fn main() -> ExitCode {
         .flat_map(|&(name, test)| {
             ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))
         });
-    let parity = Arc::new(parity::Suite::default());
     let rows = parity::trials(&parity, here);
     let conclusion = libtest_mimic::run(&arguments, plain.chain(levels).chain(rows).collect());
     parity.print();

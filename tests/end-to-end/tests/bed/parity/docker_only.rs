@@ -14,6 +14,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::never("Test_FF_USE_INIT_WITH_DOCKER_EXECUTOR", "every container has an init of ours"),
     Row::never("TestPidMode", "every job has its own process ids"),
     Row::never("Test_ServiceLabels", DAEMON),
+    Row::never("Test_ServiceVolumeMounts", "services have no devices of their own"),
     Row::never(
         "TestDockerCommand_MacAddressConfig",
         "jobs have no network device of their own on the site's network",

@@ -10,34 +10,33 @@ use end_to_end::bed::REGISTRY;
 use end_to_end::parity::Expect::{Fails, FailsAs, Passes, Says, Shows};
 use end_to_end::parity::{Case, Place, Row};
 
+use super::ONE_USER;
+
 pub(super) const ROWS: &[Row] = &[
-    Row::cases("TestDockerCommandNoRootImage", OTHER_USER),
+    Row::cases("TestDockerCommandNoRootImage", OTHER_USER).except_at_c(ONE_USER),
     Row::cases("TestDockerCommandEntrypointWithStderrOutput", TALKING_ENTRYPOINT),
     Row::play("TestDockerCommandWithAllowedImagesRun", allowed_images),
     Row::cases("TestDockerCommandMissingImage", &[MISSING_IMAGE]),
     Row::cases("TestDockerCommandMissingTag", &[MISSING_TAG]),
     Row::cases("TestDockerCommandPullingImageNoHost", NO_HOST),
     Row::cases("TestDockerImageNameFromVariable", NAME_FROM_VARIABLE),
-    Row::play("TestDockerCommand_WriteToVolumeNonRootImage", volume_of_other_user),
+    Row::play("TestDockerCommand_WriteToVolumeNonRootImage", volume_of_other_user).except_at_c(ONE_USER),
     Row::play("TestDockerCommandConflictingPullPolicies", pull_policies),
     Row::play("Test_ExpandingVolumes", expanded_mounts),
     Row::play("Test_ContainerOptionsExpansion", expanded_options),
     Row::cases("TestDockerCommandWithPlatform", PLATFORM),
-    Row::cases("TestDockerCommandWithUser", NAMED_USER),
+    Row::cases("TestDockerCommandWithUser", NAMED_USER).except_at_c(ONE_USER),
     Row::cases("TestPodmanCommandBasicRun", BASIC),
-    Row::cases("TestPodmanCommandWithNonRootUser", NAMED_USER),
+    Row::cases("TestPodmanCommandWithNonRootUser", NAMED_USER).except_at_c(ONE_USER),
     Row::cases("TestPodmanCommandWithPlatformKey", PLATFORM),
     Row::play("TestDockerCommandPullRetriesTransientRegistryFailure", late_registry),
-    Row::cases("TestDockerLinuxSetter", FRESH_VOLUMES),
-    Row::play("image: dpkg, useradd and chown change it", changed_image),
+    Row::cases("TestDockerLinuxSetter", FRESH_VOLUMES).except_at_c(ONE_USER),
+    Row::play("image: dpkg, useradd and chown change it", changed_image).except_at_c(ONE_USER),
     Row::never(
         "TestDockerCommandDisableEntrypointOverwrite",
         "a job's entrypoint has no more rights than its script",
     ),
-    Row::never(
-        "TestDockerCommandWithHelperImageConfig",
-        "helper stages use git and gitlab-runner of the node",
-    ),
+    Row::tests("TestDockerCommandWithHelperImageConfig", &["helper: stages run in the helper image"]),
     Row::never("TestDockerCommand_DNSConfig", "jobs use the node's name servers"),
 ];
 

@@ -26,6 +26,9 @@ use crate::Test;
 
 pub(crate) const TESTS: &[Test] = &[("parity: what cannot be done is in the user guide", user_guide)];
 
+/// Why rows are not asked at level C.
+const ONE_USER: &str = "every job is the node's user";
+
 /// What the rows share: a GitLab and a site per level, made when the first row needs them, and what came of the rows.
 #[derive(Debug, Default)]
 pub(crate) struct Suite {
@@ -52,7 +55,8 @@ fn rows() -> Vec<Row> {
 /// A trial per level for each row that jobs can prove.
 pub(crate) fn trials(suite: &Arc<Suite>, here: Here) -> Vec<Trial> {
     let of_row = |row: Row| {
-        LEVELS.iter().enumerate().map(move |(index, level)| {
+        let excepted = move |level: &str| level == "C" && !row.except_c.is_empty();
+        LEVELS.iter().enumerate().filter(move |(_, level)| !excepted(level)).map(move |(index, level)| {
             let suite = Arc::clone(suite);
             Trial::ignorable_test(format!("parity: {} (level {level})", row.name), move || {
                 if here == Here::Host {
@@ -65,7 +69,8 @@ pub(crate) fn trials(suite: &Arc<Suite>, here: Here) -> Vec<Trial> {
             })
         })
     };
-    rows().into_iter().filter(|row| !matches!(row.proof, Proof::Never(_))).flat_map(of_row).collect()
+    let has_jobs = |row: &Row| !matches!(row.proof, Proof::Never(_) | Proof::Tests(_));
+    rows().into_iter().filter(has_jobs).flat_map(of_row).collect()
 }
 
 impl Suite {
@@ -85,8 +90,14 @@ impl Suite {
                 play(&place);
                 Ok(())
             }
+            Proof::Tests(_) => Err("other tests show it".to_owned()),
             Proof::Never(reason) => Err(reason.to_owned()),
         })
+    }
+
+    /// Runs a test that is no row; rows may refer to it.
+    pub(crate) fn note_test(&self, name: &str, test: impl FnOnce()) {
+        self.results.note_test(name, test);
     }
 
     /// Prints the table, unless a filter left all rows out.

@@ -83,16 +83,18 @@ fn file_variable(place: &Place) {
         .shows("with 'quotes', $dollars and no end of line")
         .shows(sum)
         .shows("/builds/");
-    // Another user than the one that wrote it can read it.
-    place.job(&format!("image: registry/user\n{script}")).passes().says("1234").shows(sum);
+    if place.level() != "C" {
+        // Another user than the one that wrote it can read it.
+        place.job(&format!("image: registry/user\n{script}")).passes().says("1234").shows(sum);
+    }
 }
 
 fn expanded_file_variable(place: &Place) {
     let place = place.with_variables(json!([{ "key": "MY_FILE", "value": "FILE_CONTENTS", "file": true }]));
     let job = "variables: {MY_EXPANDED_FILE: $MY_FILE}\n\
                script: ['echo \"path: $MY_EXPANDED_FILE\"', 'echo \"content: $(cat $MY_EXPANDED_FILE)\"']";
-    let path = format!("path: /builds/{}.tmp/MY_FILE", place.project());
-    place.job(job).passes().says(&path).says("content: FILE_CONTENTS");
+    let path = format!("/builds/{}.tmp/MY_FILE", place.project());
+    place.job(job).passes().shows(&path).says("content: FILE_CONTENTS");
 }
 
 const SECTIONS: &[Case] = &[
