@@ -47,7 +47,8 @@ pub(crate) fn kill(owner: &Owner) {
     }
 }
 
-/// Start time of a process in clock ticks after boot (proc_pid_stat(5), field 22).
+/// Start time of a process in clock ticks after boot (proc_pid_stat(5), field 22). `None`: there is none, or it has ended and
+/// its parent has not taken note yet: its namespaces are gone.
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
     parse_start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
@@ -59,7 +60,9 @@ pub(crate) fn is_alive(owner: &Owner) -> bool {
 
 fn parse_start_time(stat: &str) -> Option<u64> {
     // The program's name, in parentheses, may hold blanks and parentheses.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
 }
 
 #[cfg(test)]
@@ -70,6 +73,17 @@ mod tests {
     fn odd_program_names_do_not_shift_the_fields() {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1 1";
         assert_eq!(parse_start_time(stat), Some(98765));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a process that ends")]
+    fn who_has_ended_does_not_live_though_nobody_waited() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let owner = of(i32::try_from(child.id()).unwrap());
+        assert!(is_alive(&owner));
+        kill(&owner);
+        assert!(!is_alive(&owner));
+        child.wait().unwrap();
     }
 
     #[test]
