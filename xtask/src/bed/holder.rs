@@ -7,6 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{sethostname, setsid};
 use std::fs::File;
+use std::io::{Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 
 /// Starts a holder in the background and records it.
@@ -45,15 +46,21 @@ pub(super) fn hold() -> Result<ExitCode> {
             | CloneFlags::CLONE_NEWCGROUP,
     )
     .during(|| "make new namespaces".to_owned())?;
-    let child = own_program("init")?.spawn().during(|| "start the bed's PID 1".to_owned())?;
+    let mut child =
+        own_program("init")?.stdin(Stdio::piped()).spawn().during(|| "start the bed's PID 1".to_owned())?;
     let pid = i32::try_from(child.id()).during(|| "read the process id".to_owned())?;
     let holder = state::Holder::of(pid).ok_or_else(|| Failure::new("the bed's PID 1 ended at once"))?;
     state::record(holder)?;
+    // It has waited for this: we share its mounts, and in the bed's root the host's files are out of sight.
+    let mut go_ahead =
+        child.stdin.take().ok_or_else(|| Failure::new("the bed's PID 1 cannot be told to begin"))?;
+    go_ahead.write_all(b"g").during(|| "let the bed's PID 1 begin".to_owned())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// `bed init`: PID 1 of the bed. Never returns, unless the bed can't be set up.
 pub(super) fn init() -> Result<ExitCode> {
+    std::io::stdin().read_exact(&mut [0]).during(|| "wait until the bed is recorded".to_owned())?;
     sethostname(configure::NODE).during(|| "set the host name".to_owned())?;
     mounts::enter_root()?;
     daemons::run()
