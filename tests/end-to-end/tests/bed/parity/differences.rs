@@ -64,8 +64,9 @@ const DIFFERENCES: &[Difference] = &[
     // There is no filter of system calls: the user namespace and the node's own rules are what protects the node.
     everywhere("system calls", &["Seccomp:\t2"], &["Seccomp:\t0"]),
     // At level B there is one id, which has every file and every name that a file may have.
-    at("B", everywhere("owners and modes", &["* 0 42", "* 1234 1234"], &["* 0 0"])),
+    at("B", everywhere("owners and modes", &["* 0 42", "* 0 44", "* 1234 1234"], &["* 0 0"])),
     at("B", everywhere("changing owners", &["*"], &["*"])),
+    at("B", of("user", everywhere("user", &["1234 44"], &[]))),
     at("B", of("user", everywhere("/tmp", &["* 0 0"], &["* 1234 1234"]))),
     at("B", of("user", everywhere("owners and modes", &["* 0 0"], &["* 1234 1234"]))),
     at("B", of("user", everywhere("root directory", &["owner 0 0"], &["owner 1234 1234", "writable"]))),
