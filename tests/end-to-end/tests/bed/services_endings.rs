@@ -110,11 +110,12 @@ fn ended_runner(level: &str) {
     let mark = mark(level, 5);
     let site = site(level, "");
     let job = site.job(&image("busybox"), stubborn(mark));
-    // Somebody in gitlab-runner's place who can be killed. Its child keeps nothing of ours open, so that `output` returns.
+    // Somebody in gitlab-runner's place who can be killed. It waits without a child of its own, which would outlive it.
     let prepare = job.command(&["prepare"]);
     let mut runner = Command::new("sh");
     runner
-        .args(["-c", "\"$@\" >/dev/null 2>&1; sleep 1000", "sh"])
+        .args(["-c", "\"$@\" </dev/null >/dev/null 2>&1; read -r _", "sh"])
+        .stdin(Stdio::piped())
         .arg(prepare.get_program())
         .args(prepare.get_args());
     runner.envs(prepare.get_envs().filter_map(|(name, value)| Some((name, value?))));
