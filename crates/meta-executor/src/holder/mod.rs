@@ -19,6 +19,7 @@ pub(crate) mod open;
 pub(crate) mod protocol;
 pub(crate) mod service;
 
+use std::fs;
 use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::Duration;
@@ -124,6 +125,12 @@ impl HolderRecord {
     /// The job's holder, if it has one.
     pub(crate) fn load(paths: &JobPaths) -> Option<Self> {
         serde_json::from_str(&read_private(&paths.holder_file()).ok()?).ok()
+    }
+
+    /// Whether the keeper's namespaces are still there. While it ends it has a pid, but no namespaces any more: it still waits
+    /// for the ends of its services.
+    pub(crate) fn can_be_joined(&self) -> bool {
+        owner::is_alive(&self.keeper) && fs::read_link(format!("/proc/{}/ns/net", self.keeper.pid)).is_ok()
     }
 }
 

@@ -66,7 +66,7 @@ fn pod(
 fn home(context: &Context, state: &JobState, place: Place) -> Result<Home, StageFailure> {
     let Some(holder) = HolderRecord::load(&context.paths) else { return Ok(Home::Own(state.mapping)) };
     match place {
-        Place::Image if !owner::is_alive(&holder.keeper) => Err(StageFailure::system_with_hint(
+        Place::Image if !holder.can_be_joined() => Err(StageFailure::system_with_hint(
             "the job's services and its network are gone: the process that keeps them was ended",
             "retry the job; the node may be out of memory",
         )),
