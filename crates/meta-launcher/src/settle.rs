@@ -214,7 +214,9 @@ fn judge(launches: &mut [Launch], ended: &[Ended], facts: &Facts) {
             if lost.is_empty() {
                 continue;
             }
-            launch.lost.extend(lost.into_iter().rev());
+            // A launch loses a job once, however often it is looked at: each time counts towards giving up.
+            let lost: Vec<u64> = lost.into_iter().rev().filter(|job| !launch.lost.contains(job)).collect();
+            launch.lost.extend(lost);
             launch.changed = facts.now;
             if !launch.state.is_live() {
                 launch.state = State::Lost;
