@@ -47,6 +47,11 @@ fn instance_table(
     let mut table = Table::new();
     table.insert("tags", value(instance.tags.iter().collect::<Array>()));
     table.insert("launch_priority", value(instance.launch_priority));
+    table.insert("run_untagged", value(instance.run_untagged));
+    table.insert("protected", value(instance.protected));
+    if let Some(locked) = instance.locked {
+        table.insert("locked", value(locked));
+    }
     if let Some(launch) = &config.launch {
         table.insert("launch", Item::Table(launch_table(launch, variables)));
     }
@@ -116,12 +121,21 @@ fn redact(table: &mut Table, secrets: &[String]) {
         if is_secret_key(key) {
             return REDACTED.to_owned();
         }
-        // `environment = ["API_TOKEN=..."]`
-        if let Some((name, _)) = text.split_once('=').filter(|(name, _)| is_secret_key(name)) {
+        // `environment = ["API_TOKEN=..."]`: all that follows is the value, whatever it looks like.
+        if let Some((name, value)) = text.split_once('=')
+            && is_variable(name)
+            && is_secret_key(name)
+            && !value.contains('\n')
+        {
             return format!("{name}={REDACTED}");
         }
-        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, REDACTED))
+        let text = meta_core::redaction::redact(text);
+        secrets.iter().fold(text, |text, secret| text.replace(secret, REDACTED))
     });
+}
+
+fn is_variable(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// Replaces every string below a table by what `change` makes of its key and text.
@@ -148,6 +162,32 @@ fn change_value(key: &str, value: &mut Value, change: &mut dyn FnMut(&str, &str)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_of_proxies_arguments_and_scripts() {
+        let text = r##"environment = ["https_proxy=http://u:SECRETPW@proxy", "KEY_TOKEN=a b"]
+args = ["--export=API_TOKEN=abcdefgh", "--partition=p"]
+stdin = """
+#!/bin/bash
+# the token is read from a file, X=1
+export REGISTRY_PASSWORD="a b"
+run --option=1
+"""
+"##;
+        let mut document: DocumentMut = text.parse().unwrap();
+        redact(document.as_table_mut(), &[]);
+        expect_test::expect![[r##"
+            environment = ["https_proxy=http://<redacted>@proxy", "KEY_TOKEN=<redacted>"]
+            args = ["--export=API_TOKEN=<redacted>", "--partition=p"]
+            stdin = """
+            #!/bin/bash
+            # the token is read from a file, X=1
+            export REGISTRY_PASSWORD=<redacted>
+            run --option=1
+            """
+        "##]]
+        .assert_eq(&document.to_string());
+    }
 
     #[test]
     fn no_secret_is_left() {

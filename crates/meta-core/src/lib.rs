@@ -13,6 +13,7 @@ pub mod launches;
 pub mod matching;
 pub mod name;
 mod reader;
+pub mod redaction;
 pub mod registrations;
 pub mod rotation;
 pub mod secret;

@@ -5,7 +5,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::secret;
+use crate::redaction::{first_secret, redact_users};
+use crate::secret::{REDACTED, is_secret_key};
 
 /// A text that was read from a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,10 +56,10 @@ impl fmt::Display for Problems {
             if index > 0 {
                 f.write_str("\n\n")?;
             }
-            write!(f, "error: {}", problem.message)?;
+            write!(f, "error: {}", redact_users(&problem.message))?;
             write_place(f, &self.source, problem.span.as_ref())?;
             if let Some(hint) = &problem.hint {
-                write!(f, "\nhint: {hint}")?;
+                write!(f, "\nhint: {}", redact_users(hint))?;
             }
         }
         Ok(())
@@ -102,44 +103,58 @@ impl<'a> Place<'a> {
         }
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let line = text[line_start..].lines().next().unwrap_or_default();
-        if let Some((key_end, shown)) = without_secret(line) {
-            let indent = &line[..line.len() - line.trim_start().len()];
-            return Self {
-                line_number: text[..line_start].matches('\n').count() + 1,
-                column: text[line_start..start].chars().count() + 1,
-                indent: indent.to_owned(),
-                carets: line[indent.len()..key_end].chars().count(),
-                line: shown,
-            };
-        }
-        let before = &text[line_start..start];
+        let (shown, hidden) = without_secret(line);
+        let line_number = text[..line_start].matches('\n').count() + 1;
+        let column = text[line_start..start].chars().count() + 1;
+        // What is marked is hidden: the name of the secret is marked instead.
+        let span = match hidden {
+            Some(hidden) if start - line_start >= hidden.secret_start => {
+                line_start + hidden.name.start..line_start + hidden.name.end
+            }
+            Some(hidden) => start..span.end.min(line_start + hidden.secret_start),
+            None => start..span.end,
+        };
+        let before = &line[..span.start - line_start];
         let marked = line.len().min(span.end.saturating_sub(line_start)).max(before.len());
         // A span may end inside of a character only if it came from outside; then one caret is enough.
         let carets = line.get(before.len()..marked).map_or(1, |marked| marked.trim_end().chars().count());
         Self {
-            line_number: text[..line_start].matches('\n').count() + 1,
-            column: before.chars().count() + 1,
-            line: line.into(),
+            line_number,
+            column,
+            line: shown,
             indent: before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect(),
             carets: carets.max(1),
         }
     }
 }
 
-/// The line of a secret without the secret, and where its key ends. Reports end up in mails and in tickets.
-fn without_secret(line: &str) -> Option<(usize, Cow<'_, str>)> {
-    let start = line.len() - line.trim_start().len();
-    let key_end = start + line[start..].find(['=', ' ', '\t'])?;
-    let key = line[start..key_end].rsplit('.').next()?.trim_matches(['"', '\'']);
-    (secret::is_secret_key(key) || has_user_in_url(&line[key_end..]))
-        .then(|| (key_end, format!("{} = {}", &line[..key_end], secret::REDACTED).into()))
+/// What is not shown of a line.
+struct Hidden {
+    /// The key or word that says so.
+    name: Range<usize>,
+    /// From here on.
+    secret_start: usize,
 }
 
-/// `https://user:password@host`.
-fn has_user_in_url(value: &str) -> bool {
-    let authority =
-        value.split_once("://").map(|(_, rest)| rest.split(['/', '"', '\'']).next().unwrap_or_default());
-    authority.is_some_and(|authority| authority.contains('@'))
+/// The line up to its first secret. A value without `=` in front is one, too: that is what a broken line may look like.
+fn without_secret(line: &str) -> (Cow<'_, str>, Option<Hidden>) {
+    let start = line.len() - line.trim_start().len();
+    let key_end = line[start..].find(['=', ' ', '\t']).map_or(line.len(), |length| start + length);
+    let key = line[start..key_end].rsplit('.').next().unwrap_or_default().trim_matches(['"', '\'']);
+    let is_secret = is_secret_key(key) || (key == "hostname" && line.contains('@'));
+    if is_secret && !line[key_end..].trim().is_empty() {
+        let shown = format!("{} = {REDACTED}", &line[..key_end]);
+        return (shown.into(), Some(Hidden { name: start..key_end, secret_start: key_end }));
+    }
+    match first_secret(line) {
+        Some(found) => {
+            let shown = format!("{}{REDACTED}", &line[..found.secret.start]);
+            // An address has no name of its own: the key of the line stands for it.
+            let name = if found.name.is_empty() { start..key_end } else { found.name };
+            (shown.into(), Some(Hidden { name, secret_start: found.secret.start }))
+        }
+        None => (line.into(), None),
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +200,10 @@ mod tests {
             "management_token \"glpat-1\"",
             "runner.token=\"glpat-1\"",
             "url = \"https://me:glpat-1@host\" # \"glpat-1\"",
+            "hostname = \"glpat-1@host\" # \"glpat-1\"",
+            "hostname = \"oauth2:glpat-1@host\" # \"glpat-1\"",
+            "environment = [\"DB_PASSWORD=glpat-1\", \"glpat-1\"]",
+            "runners = { a = { config_variables = { API_TOKEN = \"glpat-1\" }, typo = \"glpat-1\" } }",
         ] {
             let report = report(line, "\"glpat-1\"");
             assert!(report.contains("<redacted>") && !report.contains("glpat-1"), "{report}");

@@ -5,6 +5,8 @@ use crate::reader::Section;
 use crate::secret::Secret;
 use crate::template::{Template, Use};
 
+const NO_USER: &str = "leave it out: the management token is all that GitLab asks for";
+
 /// `url`, or `https://` and `hostname`; without a slash at the end.
 pub(super) fn read_url(root: &Section<'_>) -> Option<String> {
     let url = root.string("url");
@@ -19,16 +21,11 @@ pub(super) fn read_url(root: &Section<'_>) -> Option<String> {
             None
         }
         (Some((url, span)), None) => {
-            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-            if rest.is_some_and(|rest| rest.contains('@')) {
-                let message = "`url` has a user in it, and perhaps a password".to_owned();
-                root.reader().problem(
-                    span,
-                    message,
-                    "leave it out: the management token is all that GitLab asks for",
-                );
+            if url.contains('@') {
+                root.reader().problem(span, "`url` has a user in it, and perhaps a password".to_owned(), NO_USER);
                 return None;
             }
+            let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
             if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['?', '#', ' '])) {
                 let hint = "write scheme, host and, where there are any, port and path: `url = \"https://gitlab.example.com\"`";
                 root.reader().problem(span, format!("`{url}` is not the address of a GitLab"), hint);
@@ -43,7 +40,12 @@ pub(super) fn read_url(root: &Section<'_>) -> Option<String> {
             Some(url.to_owned())
         }
         (None, Some((host, span))) => {
-            if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
+            if host.contains('@') {
+                let message = "`hostname` has a user in it, and perhaps a password".to_owned();
+                root.reader().problem(span, message, NO_USER);
+                return None;
+            }
+            if host.is_empty() || host.contains(['/', '?', '#', ' ']) {
                 let hint = "write the host, with a port if it needs one: `hostname = \"gitlab.example.com\"`; a whole address goes into `url`";
                 root.reader().problem(span, format!("`{host}` is not the name of a host"), hint);
                 return None;

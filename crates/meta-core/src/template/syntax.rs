@@ -168,7 +168,12 @@ impl Translation<'_> {
     fn not_ours(&self, start: usize) -> SyntaxError {
         let rest = &self.text[start..];
         let end = rest.find('}').map_or_else(|| rest.lines().next().map_or(0, str::len), |end| end + 1);
-        let found = &rest[..end];
+        let name = 2 + name_length(&rest[2..]);
+        // A default may be a password.
+        let found = match crate::secret::is_secret_key(&rest[2..name]) {
+            true => format!("{}...}}", &rest[..name]),
+            false => rest[..end].to_owned(),
+        };
         SyntaxError {
             range: start..start + end,
             message: format!("`{found}` is neither `${{NAME}}` nor `${{NAME:default}}`"),
