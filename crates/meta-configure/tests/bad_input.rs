@@ -163,8 +163,77 @@ fn unknown_variable_of_the_node_is_a_note() {
     assert_eq!(outcome.code, Some(0));
     expect![[r#"
         warning: on the compute node: `executor.description` of instance `big`: `$SLURM_JOB_ID` is not set
+           --> HOME/.config/gitlab-meta-runner.toml:17:16
+           |
+        17 | description = "$SLURM_JOB_ID"
+           |                ^^^^^^^^^^^^^
+        hint: write `$$SLURM_JOB_ID` for the text itself, `${SLURM_JOB_ID:default}` to have a default, or set it in the environment or in `config_variables`
     "#]]
     .assert_eq(&outcome.stderr);
+}
+
+#[test]
+fn every_variable_that_is_missing_is_told_once() {
+    let config = good_but(
+        "executable = \"sbatch\"",
+        "executable = \"$SUBMIT\"\nargs = [\"-A$ACCOUNT\"]\nstdin = \"$A $B\"",
+    )
+    .replace("[poll]", "[runners.small]\ntags = [\"small\"]\n[poll]");
+    Home::with_config(&config).refuses(&expect![[r#"
+        error: `launch.executable` of instances `big`, `small`: `$SUBMIT` is not set
+           --> HOME/.config/gitlab-meta-runner.toml:15:15
+           |
+        15 | executable = "$SUBMIT"
+           |               ^^^^^^^
+        hint: write `$$SUBMIT` to leave it to the shell of the batch job, `${SUBMIT:default}` to have a default, or set it in the environment or in `config_variables`
+
+        error: `launch.args` of instances `big`, `small`: `$ACCOUNT` is not set
+           --> HOME/.config/gitlab-meta-runner.toml:16:12
+           |
+        16 | args = ["-A$ACCOUNT"]
+           |            ^^^^^^^^
+        hint: write `$$ACCOUNT` to leave it to the shell of the batch job, `${ACCOUNT:default}` to have a default, or set it in the environment or in `config_variables`
+
+        error: `launch.stdin` of instances `big`, `small`: `$A` is not set
+           --> HOME/.config/gitlab-meta-runner.toml:17:10
+           |
+        17 | stdin = "$A $B"
+           |          ^^
+        hint: write `$$A` to leave it to the shell of the batch job, `${A:default}` to have a default, or set it in the environment or in `config_variables`
+
+        error: `launch.stdin` of instances `big`, `small`: `$B` is not set
+           --> HOME/.config/gitlab-meta-runner.toml:17:13
+           |
+        17 | stdin = "$A $B"
+           |             ^^
+        hint: write `$$B` to leave it to the shell of the batch job, `${B:default}` to have a default, or set it in the environment or in `config_variables`
+    "#]]);
+}
+
+#[test]
+fn values_of_the_executor_that_are_wrong_anywhere() {
+    let executor = "[executor]\npull_policy = \"alwys\"\nmount = [\"nonsense\", \"$SLURM_X:/a\"]\n[runner]";
+    Home::with_config(&good_but("[runner]", executor)).refuses(&expect![[r#"
+        warning: on the compute node: `executor.mount` of instance `big`: `$SLURM_X` is not set
+           --> HOME/.config/gitlab-meta-runner.toml:18:23
+           |
+        18 | mount = ["nonsense", "$SLURM_X:/a"]
+           |                       ^^^^^^^^
+        hint: write `$$SLURM_X` for the text itself, `${SLURM_X:default}` to have a default, or set it in the environment or in `config_variables`
+        error: `executor.pull_policy` of instance `big` has no value `alwys`
+           --> HOME/.config/gitlab-meta-runner.toml:17:15
+           |
+        17 | pull_policy = "alwys"
+           |               ^^^^^^^
+        hint: write `"always"`, `"if-not-present"` or `"never"`
+
+        error: `executor.mount` of instance `big` has no mount `nonsense`
+           --> HOME/.config/gitlab-meta-runner.toml:18:10
+           |
+        18 | mount = ["nonsense", "$SLURM_X:/a"]
+           |          ^^^^^^^^^^
+        hint: write two absolute paths: `"/on/the/host:/in/the/job"`, with `:ro` behind to forbid writing
+    "#]]);
 }
 
 #[test]

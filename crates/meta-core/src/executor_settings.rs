@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::executor::{ExecutorConfig, Flag, Helper, Level, Network};
 use crate::config::service::{self, ServiceSettings};
-use crate::template::{ExpandError, Template};
+use crate::template::{ExpandError, Expansion, Template};
 use crate::variables::Variables;
 
 /// Everything that the executor is told by `[executor]`. What is `None` has a default that depends on the node.
@@ -124,60 +124,54 @@ fn seconds(number: i64) -> Duration {
     Duration::from_secs(u64::try_from(number).unwrap_or(0))
 }
 
-pub(crate) fn expand(
-    config: &ExecutorConfig,
-    variables: &Variables,
-) -> Result<ExecutorSettings, ExpandError> {
-    let text = |template: &Option<Template>| {
-        template.as_ref().map(|template| template.expand(variables)).transpose()
+/// Expands `[executor]`, on the node.
+///
+/// # Errors
+/// Variables that are not set, and values that do not fit their keys.
+pub fn expand(config: &ExecutorConfig, variables: &Variables) -> Result<ExecutorSettings, ExpandError> {
+    let expansion = Expansion::new(variables);
+    let text = |template: &Option<Template>| expansion.optional(template);
+    let path = |template: &Option<Template>| text(template).map(PathBuf::from);
+    let texts = |templates: &Option<Vec<Template>>| expansion.texts(templates.as_deref().unwrap_or_default());
+    let policies = |templates: &Option<Vec<Template>>| -> Vec<PullPolicy> {
+        let templates = templates.as_deref().unwrap_or_default();
+        templates.iter().filter_map(|template| expansion.value(template, read_policy)).collect()
     };
-    let path = |template: &Option<Template>| Ok::<_, ExpandError>(text(template)?.map(PathBuf::from));
-    let texts = |templates: &[Template]| -> Result<Vec<String>, ExpandError> {
-        templates.iter().map(|template| template.expand(variables)).collect()
+    let pull_policy = policies(&config.pull_policy);
+    let mut allowed_pull_policies = policies(&config.allowed_pull_policies);
+    if allowed_pull_policies.is_empty() {
+        allowed_pull_policies.clone_from(&pull_policy);
+    }
+    if allowed_pull_policies.is_empty() {
+        allowed_pull_policies.push(PullPolicy::Always);
+    }
+    let flag = |flag: &Flag| match flag {
+        Flag::Fixed(value) => *value,
+        Flag::Template(template) => expansion.value(template, read_flag).unwrap_or(false),
     };
-    let policies = |templates: &[Template]| -> Result<Vec<PullPolicy>, ExpandError> {
-        templates.iter().map(|template| expand_policy(template, variables)).collect()
-    };
-    let pull_policy = match &config.pull_policy {
-        Some(templates) if !templates.is_empty() => policies(templates)?,
-        _ => Vec::new(),
-    };
-    let allowed_pull_policies = match &config.allowed_pull_policies {
-        Some(templates) if !templates.is_empty() => policies(templates)?,
-        _ if pull_policy.is_empty() => vec![PullPolicy::Always],
-        _ => pull_policy.clone(),
-    };
-    Ok(ExecutorSettings {
-        builds_dir: path(&config.builds_dir)?,
-        image_dir: path(&config.image_dir)?,
-        image_cache_dir: path(&config.image_cache_dir)?,
-        image_tmp_dir: path(&config.image_tmp_dir)?,
+    let settings = ExecutorSettings {
+        builds_dir: path(&config.builds_dir),
+        image_dir: path(&config.image_dir),
+        image_cache_dir: path(&config.image_cache_dir),
+        image_tmp_dir: path(&config.image_tmp_dir),
         image_max_size: config.image_max_size,
-        node_dir: path(&config.node_dir)?,
+        node_dir: path(&config.node_dir),
         pull_policy,
         allowed_pull_policies,
-        image: text(&config.image)?.filter(|image| !image.is_empty()),
-        allowed_images: texts(config.allowed_images.as_deref().unwrap_or_default())?,
-        services: config
-            .services
-            .iter()
-            .map(|service| service::expand(service, variables))
-            .collect::<Result<_, _>>()?,
-        allowed_services: texts(config.allowed_services.as_deref().unwrap_or_default())?,
+        image: text(&config.image).filter(|image| !image.is_empty()),
+        allowed_images: texts(&config.allowed_images),
+        services: config.services.iter().map(|service| service::expand(service, &expansion)).collect(),
+        allowed_services: texts(&config.allowed_services),
         services_limit: config.services_limit.and_then(|limit| usize::try_from(limit).ok()),
         wait_for_services: Some(config.wait_for_services_timeout.map_or(WAIT_FOR_SERVICES, seconds))
             .filter(|limit| !limit.is_zero()),
-        apptainer_executable: path(&config.apptainer_executable)?.unwrap_or_else(|| "apptainer".into()),
-        gpu_amd: expand_flag(&config.gpu_amd, variables)?,
-        gpu_nvidia: expand_flag(&config.gpu_nvidia, variables)?,
-        mount: config
-            .mount
-            .iter()
-            .map(|template| expand_mount(template, variables))
-            .collect::<Result<_, _>>()?,
-        description: text(&config.description)?.unwrap_or_default(),
+        apptainer_executable: path(&config.apptainer_executable).unwrap_or_else(|| "apptainer".into()),
+        gpu_amd: flag(&config.gpu_amd),
+        gpu_nvidia: flag(&config.gpu_nvidia),
+        mount: config.mount.iter().filter_map(|template| expansion.value(template, read_mount)).collect(),
+        description: text(&config.description).unwrap_or_default(),
         helper: config.helper,
-        helper_image: text(&config.helper_image)?,
+        helper_image: text(&config.helper_image),
         network: config.network,
         level: config.level,
         same_paths: config.same_paths,
@@ -185,38 +179,30 @@ pub(crate) fn expand(
         pass_env: config.pass_env.clone().unwrap_or_else(|| PASS_ENV.map(str::to_owned).to_vec()),
         shm_size: config.shm_size.unwrap_or(SHM_SIZE),
         insecure_registries: config.insecure_registries.clone(),
-        registry_ca_file: path(&config.registry_ca_file)?,
+        registry_ca_file: path(&config.registry_ca_file),
+    };
+    expansion.finish(settings)
+}
+
+/// Why a text is not what its key wants, going on behind the key; and what to write.
+type Refusal = (String, &'static str);
+
+fn read_policy(word: &str) -> Result<PullPolicy, Refusal> {
+    PullPolicy::from_word(word).ok_or_else(|| {
+        (format!(" has no value `{word}`"), "write `\"always\"`, `\"if-not-present\"` or `\"never\"`")
     })
 }
 
-fn expand_policy(template: &Template, variables: &Variables) -> Result<PullPolicy, ExpandError> {
-    let word = template.expand(variables)?;
-    PullPolicy::from_word(&word).ok_or_else(|| {
-        let message = format!("`{}` has no value `{word}`", template.key());
-        template.error(message, "write `\"always\"`, `\"if-not-present\"` or `\"never\"`")
+fn read_flag(word: &str) -> Result<bool, Refusal> {
+    word.parse().map_err(|_| {
+        (
+            format!(" expands to `{word}`, and must be `true` or `false`"),
+            "use a variable that is `true` or `false`, with a default: `\"${GPU:false}\"`",
+        )
     })
 }
 
-fn expand_flag(flag: &Flag, variables: &Variables) -> Result<bool, ExpandError> {
-    match flag {
-        Flag::Fixed(value) => Ok(*value),
-        Flag::Template(template) => match template.expand(variables)?.as_str() {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            other => {
-                let message =
-                    format!("`{}` expands to `{other}`, and must be `true` or `false`", template.key());
-                Err(template.error(
-                    message,
-                    "use a variable that is `true` or `false`, with a default: `\"${GPU:false}\"`",
-                ))
-            }
-        },
-    }
-}
-
-fn expand_mount(template: &Template, variables: &Variables) -> Result<Mount, ExpandError> {
-    let text = template.expand(variables)?;
+fn read_mount(text: &str) -> Result<Mount, Refusal> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, read_only) = match parts[..] {
         [source, target] => (source, target, false),
@@ -225,9 +211,8 @@ fn expand_mount(template: &Template, variables: &Variables) -> Result<Mount, Exp
         _ => ("", "", false),
     };
     if !source.starts_with('/') || !target.starts_with('/') {
-        let message = format!("`{}` has no mount `{text}`", template.key());
-        return Err(template.error(
-            message,
+        return Err((
+            format!(" has no mount `{text}`"),
             "write two absolute paths: `\"/on/the/host:/in/the/job\"`, with `:ro` behind to forbid writing",
         ));
     }
@@ -268,6 +253,16 @@ mod tests {
         assert_eq!(
             expand_text("pull_policy = \"often\"").unwrap_err(),
             "`executor.pull_policy` has no value `often`"
+        );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told() {
+        let text = "pull_policy = \"alwys\"\nmount = [\"a\", \"$X:/b\"]\ngpu_amd = \"$Y\"\nservices = [{ name = \"$Z\" }]";
+        assert_eq!(
+            expand_text(text).unwrap_err(),
+            "`executor.pull_policy` has no value `alwys`; `executor.services.name`: `$Z` is not set; \
+             `executor.gpu_amd`: `$Y` is not set; `executor.mount` has no mount `a`; `executor.mount`: `$X` is not set"
         );
     }
 

@@ -3,11 +3,9 @@
 use toml_edit::{Array, ArrayOfTables, InlineTable, Item, Table, Value};
 
 use crate::command_line::CommandLine;
-use crate::config::executor::ExecutorConfig;
 use crate::config::launch::{LaunchConfig, Scheduler};
 use crate::config::runner::{RunnerTemplate, RunnerValue};
-use crate::executor_settings::{self, ExecutorSettings};
-use crate::template::ExpandError;
+use crate::template::{ExpandError, Expansion};
 use crate::variables::Variables;
 
 /// `[launch]` of one instance, ready to run.
@@ -24,76 +22,60 @@ pub struct LaunchCommand {
 /// Expands `[launch]`. The scheduler is Slurm where the executable's name is `sbatch` and the configuration says nothing.
 ///
 /// # Errors
-/// The first variable that is not set.
+/// Variables that are not set.
 pub fn expand_launch(launch: &LaunchConfig, variables: &Variables) -> Result<LaunchCommand, ExpandError> {
-    let program = launch.executable.expand(variables)?;
+    let expansion = Expansion::new(variables);
+    let program = expansion.text(&launch.executable);
     let scheduler = launch.scheduler.clone().unwrap_or_else(|| Scheduler::of_program(&program));
-    let mut command = CommandLine::new(program, Vec::<String>::new());
-    command.args = launch.args.iter().map(|arg| arg.expand(variables)).collect::<Result<_, _>>()?;
-    command.cwd = launch.workdir.as_ref().map(|dir| dir.expand(variables)).transpose()?.map(Into::into);
-    command.stdin = launch.stdin.as_ref().map(|stdin| stdin.expand(variables)).transpose()?;
-    Ok(LaunchCommand { command, timeout_s: launch.timeout_s, scheduler })
+    let mut command = CommandLine::new(program, expansion.texts(&launch.args));
+    command.cwd = expansion.optional(&launch.workdir).map(Into::into);
+    command.stdin = expansion.optional(&launch.stdin);
+    expansion.finish(LaunchCommand { command, timeout_s: launch.timeout_s, scheduler })
 }
 
 /// Expands `[runner]` to a table of gitlab-runner's configuration, in the order of our file.
 ///
 /// # Errors
-/// The first variable that is not set.
+/// Variables that are not set.
 pub fn expand_runner(runner: &RunnerTemplate, variables: &Variables) -> Result<Table, ExpandError> {
-    expand_table(&runner.entries, variables)
+    let expansion = Expansion::new(variables);
+    let table = expand_table(&runner.entries, &expansion);
+    expansion.finish(table)
 }
 
-/// Expands `[executor]`, on the node.
-///
-/// # Errors
-/// The first variable that is not set, or value that does not fit its key.
-pub fn expand_executor(
-    executor: &ExecutorConfig,
-    variables: &Variables,
-) -> Result<ExecutorSettings, ExpandError> {
-    executor_settings::expand(executor, variables)
-}
-
-fn expand_table(entries: &[(String, RunnerValue)], variables: &Variables) -> Result<Table, ExpandError> {
+fn expand_table(entries: &[(String, RunnerValue)], expansion: &Expansion<'_>) -> Table {
     let mut table = Table::new();
     for (key, value) in entries {
         let item = match value {
-            RunnerValue::Table(entries) => Item::Table(expand_table(entries, variables)?),
+            RunnerValue::Table(entries) => Item::Table(expand_table(entries, expansion)),
             RunnerValue::Tables(tables) => {
-                let tables: Result<ArrayOfTables, ExpandError> =
-                    tables.iter().map(|entries| expand_table(entries, variables)).collect();
-                Item::ArrayOfTables(tables?)
+                let tables: ArrayOfTables =
+                    tables.iter().map(|entries| expand_table(entries, expansion)).collect();
+                Item::ArrayOfTables(tables)
             }
-            value => Item::Value(expand_value(value, variables)?),
+            value => Item::Value(expand_value(value, expansion)),
         };
         table.insert(key, item);
     }
-    Ok(table)
+    table
 }
 
-fn expand_value(value: &RunnerValue, variables: &Variables) -> Result<Value, ExpandError> {
-    Ok(match value {
-        RunnerValue::Template(template) => template.expand(variables)?.into(),
+fn expand_value(value: &RunnerValue, expansion: &Expansion<'_>) -> Value {
+    match value {
+        RunnerValue::Template(template) => expansion.text(template).into(),
         RunnerValue::Plain(value) => value.clone(),
         RunnerValue::List(values) => {
-            let values: Result<Array, ExpandError> =
-                values.iter().map(|value| expand_value(value, variables)).collect();
-            values?.into()
+            values.iter().map(|value| expand_value(value, expansion)).collect::<Array>().into()
         }
-        RunnerValue::Table(entries) => expand_inline(entries, variables)?.into(),
+        RunnerValue::Table(entries) => expand_inline(entries, expansion).into(),
         RunnerValue::Tables(tables) => {
-            let tables: Result<Array, ExpandError> =
-                tables.iter().map(|entries| Ok(Value::from(expand_inline(entries, variables)?))).collect();
-            tables?.into()
+            tables.iter().map(|entries| expand_inline(entries, expansion)).collect::<Array>().into()
         }
-    })
+    }
 }
 
-fn expand_inline(
-    entries: &[(String, RunnerValue)],
-    variables: &Variables,
-) -> Result<InlineTable, ExpandError> {
-    entries.iter().map(|(key, value)| Ok((key.clone(), expand_value(value, variables)?))).collect()
+fn expand_inline(entries: &[(String, RunnerValue)], expansion: &Expansion<'_>) -> InlineTable {
+    entries.iter().map(|(key, value)| (key.clone(), expand_value(value, expansion))).collect()
 }
 
 #[cfg(test)]
@@ -104,6 +86,7 @@ mod tests {
 
     use super::*;
     use crate::config::{self, Config};
+    use crate::executor_settings;
 
     fn seed() -> Config {
         let text = include_str!("../../../tests/configs/valid/seed.toml");
@@ -187,7 +170,8 @@ mod tests {
     #[test]
     fn a_report_of_the_node_names_instance_key_and_place() {
         let config = seed();
-        let error = expand_executor(config.executor.as_ref().unwrap(), &variables(&[])).unwrap_err();
+        let error =
+            executor_settings::expand(config.executor.as_ref().unwrap(), &variables(&[])).unwrap_err();
         expect![[r#"
             error: `executor.description` of instance `test-runner`: `$SLURM_JOB_ID` is not set
                --> seed.toml:37:26

@@ -100,7 +100,10 @@ mod tests {
     #[test]
     fn values_behind_telling_names_go() {
         for (text, shown) in [
-            ("--export=ALL,API_TOKEN=abc,B=1 --partition=p", "--export=ALL,API_TOKEN=<redacted> --partition=p"),
+            (
+                "--export=ALL,API_TOKEN=abc,B=1 --partition=p",
+                "--export=ALL,API_TOKEN=<redacted> --partition=p",
+            ),
             ("export DB_PASSWORD=\"a b\" # x", "export DB_PASSWORD=<redacted> # x"),
             ("a = 1\nSECRET='x\\'\ny=2", "a = 1\nSECRET=<redacted>\ny=2"),
             ("{ API_TOKEN = \"x\", A = \"b\" }", "{ API_TOKEN = <redacted>, A = \"b\" }"),

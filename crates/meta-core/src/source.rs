@@ -46,23 +46,36 @@ impl Problems {
     pub fn list(&self) -> &[Problem] {
         &self.list
     }
+
+    /// Each of them with its place and hint, and without saying how bad it is.
+    pub fn texts(&self) -> impl Iterator<Item = String> {
+        self.list.iter().map(|problem| Text(problem, &self.source).to_string())
+    }
 }
 
 impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.list.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n\n")?;
-            }
-            write!(f, "error: {}", redact_users(&problem.message))?;
-            write_place(f, &self.source, problem.span.as_ref())?;
-            if let Some(hint) = &problem.hint {
-                write!(f, "\nhint: {}", redact_users(hint))?;
-            }
+        for (index, text) in self.texts().enumerate() {
+            let between = if index > 0 { "\n\n" } else { "" };
+            write!(f, "{between}error: {text}")?;
         }
         Ok(())
+    }
+}
+
+/// One problem with its place and hint.
+struct Text<'a>(&'a Problem, &'a SourceFile);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redact_users(&self.0.message))?;
+        write_place(f, self.1, self.0.span.as_ref())?;
+        match &self.0.hint {
+            Some(hint) => write!(f, "\nhint: {}", redact_users(hint)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -3,15 +3,19 @@
 //! `subst` looks the variables up and puts the defaults in. Its own syntax leaves a shell script too little room (every
 //! backslash and every `$(` would be an error), so `syntax` reads ours and writes it down in the one of `subst`.
 
+mod expansion;
 mod syntax;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
-use crate::source::{Problem, Problems, SourceFile};
+use crate::source::Problem;
 use crate::variables::Variables;
+pub(crate) use expansion::Expansion;
+pub use expansion::{ExpandError, Fault};
 
 /// What the expanded text is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,30 +54,6 @@ impl Place {
         }
     }
 }
-
-/// A template cannot be expanded with the variables at hand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpandError {
-    /// Place, message and hint.
-    pub problem: Problem,
-    /// The variable that is not set, if that is the reason.
-    pub missing: Option<String>,
-}
-
-impl ExpandError {
-    /// The error as a report on the file that the template was read from.
-    pub fn report(self, source: &SourceFile) -> Problems {
-        Problems::new(source.clone(), vec![self.problem])
-    }
-}
-
-impl fmt::Display for ExpandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem.message)
-    }
-}
-
-impl std::error::Error for ExpandError {}
 
 impl Template {
     /// Checks the syntax. `key` is the dotted key, for messages.
@@ -122,8 +102,27 @@ impl Template {
     /// Puts the values in. They are not expanded again.
     ///
     /// # Errors
-    /// A variable without value and default; in a path, a value of the job that contains `/` or is `..`.
+    /// Variables without value and default; in a path, a value of the job that contains `/` or is `..`.
     pub fn expand(&self, variables: &Variables) -> Result<String, ExpandError> {
+        let mut known = Cow::Borrowed(variables);
+        let mut faults = Vec::new();
+        loop {
+            let fault = match self.expand_or_fault(&known) {
+                Ok(text) if faults.is_empty() => return Ok(text),
+                Ok(_) => return Err(ExpandError { faults }),
+                Err(fault) => fault,
+            };
+            // The next look finds the next variable.
+            let missing = fault.missing.clone();
+            faults.push(fault);
+            match missing {
+                Some(name) => known.to_mut().environment.insert(name, String::new()),
+                None => return Err(ExpandError { faults }),
+            };
+        }
+    }
+
+    fn expand_or_fault(&self, variables: &Variables) -> Result<String, Fault> {
         let lookup = Lookup { variables, guard: self.purpose == Use::Path, refused: RefCell::default() };
         let expanded =
             self.parsed.template.expand(&lookup).map_err(|error| self.not_set(&error, variables))?;
@@ -139,55 +138,52 @@ impl Template {
         }
     }
 
-    /// An error about the value as a whole, for types that templates expand to.
-    pub fn error(&self, message: String, hint: &str) -> ExpandError {
-        let problem = Problem { span: self.span(), message, hint: Some(hint.to_owned()) };
-        ExpandError { problem, missing: None }
-    }
-
-    fn not_set(&self, error: &subst::error::ExpandError, variables: &Variables) -> ExpandError {
+    fn not_set(&self, error: &subst::error::ExpandError, variables: &Variables) -> Fault {
         let subst::error::ExpandError::NoSuchVariable(error) = error;
         let range = self.parsed.variables.iter().find(|found| found.position == error.position);
         let range = range.map_or(0..self.text.len(), |found| found.range.clone());
         self.missing(&error.name, &range, variables)
     }
 
-    fn missing(&self, name: &str, range: &Range<usize>, variables: &Variables) -> ExpandError {
-        let problem = Problem {
-            span: self.place.piece(range),
-            message: format!("{}: `${name}` is not set", self.owner(variables)),
-            hint: Some(format!(
-                "write `$${name}` {}, `${{{name}:default}}` to have a default, \
-                 or set it in the environment or in `config_variables`",
-                // No shell of ours reads what is below the other sections.
-                if self.key.starts_with("launch.") {
-                    "to leave it to the shell of the batch job"
-                } else {
-                    "for the text itself"
-                }
-            )),
-        };
-        ExpandError { problem, missing: Some(name.to_owned()) }
+    fn missing(&self, name: &str, range: &Range<usize>, variables: &Variables) -> Fault {
+        let hint = format!(
+            "write `$${name}` {}, `${{{name}:default}}` to have a default, \
+             or set it in the environment or in `config_variables`",
+            // No shell of ours reads what is below the other sections.
+            if self.key.starts_with("launch.") {
+                "to leave it to the shell of the batch job"
+            } else {
+                "for the text itself"
+            }
+        );
+        let reason = format!(": `${name}` is not set");
+        Fault { missing: Some(name.to_owned()), ..self.fault(Some(range), reason, hint, variables) }
     }
 
-    fn refused(&self, name: &str, variables: &Variables) -> ExpandError {
+    fn refused(&self, name: &str, variables: &Variables) -> Fault {
         let range = self.parsed.variables.iter().find(|found| found.name == *name);
         let range = range.map_or(0..self.text.len(), |found| found.range.clone());
-        let problem = Problem {
-            span: self.place.piece(&range),
-            message: format!("{}: the job's `${name}` would leave its directory", self.owner(variables)),
-            hint: Some(
-                "use a value without `/` and `..` in paths, such as `$CUSTOM_ENV_CI_PROJECT_ID`".to_owned(),
-            ),
-        };
-        ExpandError { problem, missing: None }
+        let reason = format!(": the job's `${name}` would leave its directory");
+        let hint = "use a value without `/` and `..` in paths, such as `$CUSTOM_ENV_CI_PROJECT_ID`";
+        self.fault(Some(&range), reason, hint.to_owned(), variables)
     }
 
-    fn owner(&self, variables: &Variables) -> String {
-        let key = &self.key;
-        variables
-            .instance()
-            .map_or_else(|| format!("`{key}`"), |name| format!("`{key}` of instance `{name}`"))
+    /// What is wrong with a piece of the text, or with the value as a whole.
+    fn fault(
+        &self,
+        range: Option<&Range<usize>>,
+        reason: String,
+        hint: String,
+        variables: &Variables,
+    ) -> Fault {
+        Fault {
+            key: self.key.clone(),
+            instances: variables.instance().map(str::to_owned).into_iter().collect(),
+            span: range.map_or_else(|| self.span(), |range| self.place.piece(range)),
+            reason,
+            hint,
+            missing: None,
+        }
     }
 }
 

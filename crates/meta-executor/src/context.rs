@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use meta_core::executor_file::{self, ExecutorFile, ExecutorInstance};
 use meta_core::executor_settings::ExecutorSettings;
-use meta_core::instance::expand_executor;
+use meta_core::executor_settings::expand;
 use meta_core::name::InstanceName;
 use meta_core::variables::Variables;
 use meta_host::Environment;
@@ -88,7 +88,7 @@ impl Context {
         let file = find_executor_file(&data_dir, instance)?;
         let rendered = file.instances.get(instance).cloned().unwrap_or_default();
         let variables = variables(instance, &rendered, environment, job);
-        let settings = expand_executor(&file.executor, &variables).map_err(|error| {
+        let settings = expand(&file.executor, &variables).map_err(|error| {
             StageFailure::system_with_hint(
                 chain(&error),
                 "change `[executor]` and run `meta-configure render` again",

@@ -29,7 +29,7 @@ pub(crate) fn devices(settings: &ExecutorSettings, dev: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use meta_core::executor_file;
-    use meta_core::instance::expand_executor;
+    use meta_core::executor_settings::expand;
     use meta_core::variables::Variables;
 
     use super::*;
@@ -37,7 +37,7 @@ mod tests {
     fn settings(text: &str) -> ExecutorSettings {
         let text = format!("version = 1\nname = \"x\"\n[executor]\n{text}\n");
         let file = executor_file::parse(Path::new("x.executor.toml"), &text).unwrap();
-        expand_executor(&file.executor, &Variables::default()).unwrap()
+        expand(&file.executor, &Variables::default()).unwrap()
     }
 
     #[test]

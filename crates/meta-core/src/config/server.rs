@@ -22,7 +22,11 @@ pub(super) fn read_url(root: &Section<'_>) -> Option<String> {
         }
         (Some((url, span)), None) => {
             if url.contains('@') {
-                root.reader().problem(span, "`url` has a user in it, and perhaps a password".to_owned(), NO_USER);
+                root.reader().problem(
+                    span,
+                    "`url` has a user in it, and perhaps a password".to_owned(),
+                    NO_USER,
+                );
                 return None;
             }
             let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use toml_edit::{Array, InlineTable, Value};
 
 use crate::reader::Section;
-use crate::template::{ExpandError, Template, Use};
-use crate::variables::Variables;
+use crate::template::{Expansion, Template, Use};
 
 /// One of them as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,19 +89,18 @@ pub(crate) fn render(services: &[ServiceConfig]) -> Value {
     Value::Array(tables.collect())
 }
 
-pub(crate) fn expand(service: &ServiceConfig, variables: &Variables) -> Result<ServiceSettings, ExpandError> {
-    let words = |words: &[Template]| -> Result<Vec<String>, ExpandError> {
-        words.iter().map(|word| word.expand(variables)).collect()
-    };
-    let alias = service.alias.as_ref().map(|alias| alias.expand(variables)).transpose()?;
-    let expanded = |(key, value): (&String, &Template)| Ok((key.clone(), value.expand(variables)?));
-    Ok(ServiceSettings {
-        name: service.name.expand(variables)?,
-        alias: alias.unwrap_or_default(),
-        entrypoint: words(&service.entrypoint)?,
-        command: words(&service.command)?,
-        variables: service.variables.iter().map(expanded).collect::<Result<_, ExpandError>>()?,
-    })
+pub(crate) fn expand(service: &ServiceConfig, expansion: &Expansion<'_>) -> ServiceSettings {
+    ServiceSettings {
+        name: expansion.text(&service.name),
+        alias: expansion.optional(&service.alias).unwrap_or_default(),
+        entrypoint: expansion.texts(&service.entrypoint),
+        command: expansion.texts(&service.command),
+        variables: service
+            .variables
+            .iter()
+            .map(|(key, value)| (key.clone(), expansion.text(value)))
+            .collect(),
+    }
 }
 
 #[cfg(test)]

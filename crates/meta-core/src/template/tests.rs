@@ -127,14 +127,28 @@ fn a_missing_variable_has_its_place_and_two_ways_out() {
     let template =
         Template::new("\\ {$NAME} ${NO:${SLURM_JOB_ID}}", "launch.stdin", place, Use::Text).unwrap();
     let error = template.expand(&variables()).unwrap_err();
-    assert_eq!(error.missing.as_deref(), Some("SLURM_JOB_ID"));
-    assert_eq!(error.problem.span, Some(26..41));
+    let fault = &error.faults[0];
+    assert_eq!((fault.missing.as_deref(), &fault.span), (Some("SLURM_JOB_ID"), &Some(26..41)));
     assert_eq!(error.to_string(), "`launch.stdin` of instance `gpu`: `$SLURM_JOB_ID` is not set");
     assert_eq!(
-        error.problem.hint.unwrap(),
+        fault.hint,
         "write `$$SLURM_JOB_ID` to leave it to the shell of the batch job, `${SLURM_JOB_ID:default}` to have a default, \
          or set it in the environment or in `config_variables`"
     );
+}
+
+#[test]
+fn every_missing_variable_is_found() {
+    let template =
+        Template::new("~/$A ${NO:$B} $A $NAME ${C:x}", "key", Place::default(), Use::Path).unwrap();
+    let missing: Vec<_> = template
+        .expand(&Variables::default())
+        .unwrap_err()
+        .faults
+        .into_iter()
+        .filter_map(|fault| fault.missing)
+        .collect();
+    assert_eq!(missing, ["A", "B", "NAME", "HOME"]);
 }
 
 #[test]
