@@ -169,7 +169,7 @@ impl Default for Poll {
 
 fn read_poll(section: Section<'_>) -> Poll {
     let default = Poll::default();
-    let interval_s = section.positive("interval", " seconds").unwrap_or(default.interval_s);
+    let interval_s = section.seconds("interval", 1).unwrap_or(default.interval_s);
     let keep_alive = section.bool("keep_alive").unwrap_or(default.keep_alive);
     let metrics_file = section.template("metrics_file", crate::template::Use::Path);
     section.finish();

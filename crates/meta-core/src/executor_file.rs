@@ -103,7 +103,7 @@ fn render_executor(config: &ExecutorConfig) -> Table {
     let text = |template: &Option<Template>| template.as_ref().map(|template| Value::from(template.text()));
     let texts = |templates: &[Template]| Value::from(templates.iter().map(Template::text).collect::<Array>());
     let strings = |strings: &[String]| Value::from(strings.iter().collect::<Array>());
-    let bytes = |size: u64| i64::try_from(size).ok().map(Value::from);
+    let number = |number: u64| i64::try_from(number).ok().map(Value::from);
     let flag = |flag: &Flag| match flag {
         Flag::Fixed(value) => value.then_some(Value::from(true)),
         Flag::Template(template) => Some(template.text().into()),
@@ -112,7 +112,7 @@ fn render_executor(config: &ExecutorConfig) -> Table {
     put("image_dir", text(&config.image_dir));
     put("image_cache_dir", text(&config.image_cache_dir));
     put("image_tmp_dir", text(&config.image_tmp_dir));
-    put("image_max_size", config.image_max_size.and_then(bytes));
+    put("image_max_size", config.image_max_size.and_then(number));
     put("node_dir", text(&config.node_dir));
     put("pull_policy", config.pull_policy.as_deref().map(texts));
     put("allowed_pull_policies", config.allowed_pull_policies.as_deref().map(texts));
@@ -121,7 +121,7 @@ fn render_executor(config: &ExecutorConfig) -> Table {
     put("services", (!config.services.is_empty()).then(|| service::render(&config.services)));
     put("allowed_services", config.allowed_services.as_deref().map(texts));
     put("services_limit", config.services_limit.map(Value::from));
-    put("wait_for_services_timeout", config.wait_for_services_timeout.map(Value::from));
+    put("wait_for_services_timeout", config.wait_for_services_timeout.and_then(number));
     put("apptainer_executable", text(&config.apptainer_executable));
     put("gpu_amd", flag(&config.gpu_amd));
     put("gpu_nvidia", flag(&config.gpu_nvidia));
@@ -134,7 +134,7 @@ fn render_executor(config: &ExecutorConfig) -> Table {
     put("same_paths", config.same_paths.then_some(true.into()));
     put("keep_builds", config.keep_builds.then_some(true.into()));
     put("pass_env", config.pass_env.as_deref().map(strings));
-    put("shm_size", config.shm_size.and_then(bytes));
+    put("shm_size", config.shm_size.and_then(number));
     put(
         "insecure_registries",
         (!config.insecure_registries.is_empty()).then(|| strings(&config.insecure_registries)),

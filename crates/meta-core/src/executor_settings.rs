@@ -119,11 +119,6 @@ const SHM_SIZE: u64 = 64 << 20;
 /// gitlab-runner's default.
 const WAIT_FOR_SERVICES: Duration = Duration::from_secs(30);
 
-/// A number that the reader found to be at least 0.
-fn seconds(number: i64) -> Duration {
-    Duration::from_secs(u64::try_from(number).unwrap_or(0))
-}
-
 /// Expands `[executor]`, on the node.
 ///
 /// # Errors
@@ -163,8 +158,10 @@ pub fn expand(config: &ExecutorConfig, variables: &Variables) -> Result<Executor
         services: config.services.iter().map(|service| service::expand(service, &expansion)).collect(),
         allowed_services: texts(&config.allowed_services),
         services_limit: config.services_limit.and_then(|limit| usize::try_from(limit).ok()),
-        wait_for_services: Some(config.wait_for_services_timeout.map_or(WAIT_FOR_SERVICES, seconds))
-            .filter(|limit| !limit.is_zero()),
+        wait_for_services: Some(
+            config.wait_for_services_timeout.map_or(WAIT_FOR_SERVICES, Duration::from_secs),
+        )
+        .filter(|limit| !limit.is_zero()),
         apptainer_executable: path(&config.apptainer_executable).unwrap_or_else(|| "apptainer".into()),
         gpu_amd: flag(&config.gpu_amd),
         gpu_nvidia: flag(&config.gpu_nvidia),

@@ -8,6 +8,9 @@ use toml_edit::{Item, TableLike, Value};
 use crate::source::Problem;
 use crate::template::{Place, Template, Use};
 
+/// The most that a number of seconds may be.
+pub(crate) const YEAR_S: u64 = 365 * 24 * 3600;
+
 /// Where all problems of one file go.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
@@ -205,9 +208,21 @@ impl<'a> Section<'a> {
         Some(value)
     }
 
-    /// A count or a number of seconds, at least 1.
+    /// A size or a count, at least 1.
     pub(crate) fn positive(&self, key: &'static str, unit: &str) -> Option<u64> {
         self.integer(key, 1, unit).and_then(|value| u64::try_from(value).ok())
+    }
+
+    /// A number of seconds, of at least `least` and at most a year: the clock has to bear it.
+    pub(crate) fn seconds(&self, key: &'static str, least: i64) -> Option<u64> {
+        let value = self.integer(key, least, " seconds").and_then(|value| u64::try_from(value).ok())?;
+        if value > YEAR_S {
+            let message = format!("`{}` is {value}, and must be at most {YEAR_S} seconds", self.dotted(key));
+            let hint = format!("write `{key} = {YEAR_S}`, which is a year, or less");
+            self.reader.problem(self.table.get(key).and_then(Item::span), message, &hint);
+            return None;
+        }
+        Some(value)
     }
 
     /// A count of things, at least 1.

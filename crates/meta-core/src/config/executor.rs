@@ -34,7 +34,7 @@ pub struct ExecutorConfig {
     /// How many services a job may have.
     pub services_limit: Option<i64>,
     /// Seconds until services that do not answer are given up; 0: they are not waited for.
-    pub wait_for_services_timeout: Option<i64>,
+    pub wait_for_services_timeout: Option<u64>,
     /// The program, `apptainer` without it.
     pub apptainer_executable: Option<Template>,
     /// Whether AMD GPUs are handed in.
@@ -140,7 +140,7 @@ pub(crate) fn read(section: Section<'_>) -> ExecutorConfig {
         services: read_services(&section),
         allowed_services: section.templates("allowed_services", Use::Text),
         services_limit: section.integer("services_limit", 0, ""),
-        wait_for_services_timeout: section.integer("wait_for_services_timeout", 0, " seconds"),
+        wait_for_services_timeout: section.seconds("wait_for_services_timeout", 0),
         apptainer_executable: section.template("apptainer_executable", Use::Path),
         gpu_amd: read_flag(&section, "gpu_amd"),
         gpu_nvidia: read_flag(&section, "gpu_nvidia"),

@@ -72,9 +72,7 @@ fn read_instance(section: Section<'_>, scope: Option<&Scope>) -> InstanceConfig 
         run_untagged,
         protected: section.bool("protected").unwrap_or(false),
         locked: read_locked(&section, scope),
-        maximum_timeout_s: section
-            .integer("maximum_timeout", LEAST_TIMEOUT_S, " seconds")
-            .and_then(|value| u64::try_from(value).ok()),
+        maximum_timeout_s: section.seconds("maximum_timeout", LEAST_TIMEOUT_S),
         description: section.string("description").map(|(text, _)| text),
         max_launches: section.count("max_launches"),
         config_variables: section.section("config_variables").map(read_config_variables).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::schedulers::{SLURM, SchedulerConfig};
-use crate::reader::Section;
+use crate::reader::{Section, YEAR_S};
 use crate::template::{Template, Use};
 
 /// The launch command and its limits.
@@ -60,10 +60,10 @@ pub(super) fn read(
     let args = section.templates("args", Use::Text).unwrap_or_default();
     let workdir = section.template("workdir", Use::Path);
     let stdin = section.template("stdin", Use::Text);
-    let timeout_s = section.positive("timeout", " seconds").unwrap_or(300);
+    let timeout_s = section.seconds("timeout", 1).unwrap_or(300);
     let group_size = section.count("group_size").unwrap_or(1);
     let scheduler = read_scheduler(&section, schedulers);
-    let start_grace_s = section.positive("start_grace", " seconds").unwrap_or_else(|| {
+    let start_grace_s = section.seconds("start_grace", 1).unwrap_or_else(|| {
         let texts = args.iter().chain(&stdin).map(Template::text);
         texts.filter_map(wait_timeout).max().unwrap_or(WAIT_TIMEOUT_S) + NODE_START_S
     });
@@ -127,7 +127,7 @@ fn wait_timeout(script: &str) -> Option<u64> {
     let (_, rest) = script.split_once("--wait-timeout")?;
     let digits: String =
         rest.trim_start_matches(['=', ' ', '"']).chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
+    digits.parse().ok().filter(|seconds| *seconds <= YEAR_S)
 }
 
 #[cfg(test)]
@@ -140,5 +140,6 @@ mod tests {
         assert_eq!(wait_timeout("--wait-timeout=7"), Some(7));
         assert_eq!(wait_timeout("--wait-timeout $SECONDS"), None);
         assert_eq!(wait_timeout("true"), None);
+        assert_eq!(wait_timeout("--wait-timeout 18446744073709551615"), None);
     }
 }
