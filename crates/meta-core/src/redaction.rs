@@ -70,7 +70,7 @@ fn first_user(text: &str) -> Option<Found> {
         let secret = found.name("user").or_else(|| found.name("bare"))?.range();
         // An image with its digest.
         let is_image = found.name("host")?.as_str().starts_with("sha256:");
-        (!is_image).then(|| Found { name: secret.start..secret.start, secret })
+        (!is_image).then_some(Found { name: secret.start..secret.start, secret })
     })
 }
 
