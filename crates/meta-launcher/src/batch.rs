@@ -16,9 +16,13 @@ pub fn parse_queue(scheduler: &SchedulerConfig, text: &str) -> Vec<QueueEntry> {
     parse(scheduler, &scheduler.entry, text)
 }
 
-/// Reads what the history tells of jobs that are gone from the list.
+/// Reads how jobs ended that are gone from the list. A record that says that one waits or runs was never closed, as after
+/// a crash of the batch system: the list counts.
 pub fn parse_history(scheduler: &SchedulerConfig, text: &str) -> Vec<QueueEntry> {
-    scheduler.history_entry.as_ref().map_or_else(Vec::new, |pattern| parse(scheduler, pattern, text))
+    let Some(pattern) = &scheduler.history_entry else { return Vec::new() };
+    let mut entries = parse(scheduler, pattern, text);
+    entries.retain(|entry| entry.state == QueueState::Ended);
+    entries
 }
 
 fn parse(scheduler: &SchedulerConfig, pattern: &Pattern, text: &str) -> Vec<QueueEntry> {
@@ -167,8 +171,16 @@ job-ID     prior   name       user         state submit/start at     queue      
             .collect();
         assert_eq!(
             shown,
-            ["3 Running r x1 gmr69245f2a1b2c3", "3 Waiting qw x8 gmr69245f2a1b2c3", "4 Waiting Eqw x1 other",]
+            ["3 Running r x1 gmr69245f2a1b2c3", "3 Waiting qw x8 gmr69245f2a1b2c3", "4 Ended Eqw x1 other",]
         );
+    }
+
+    #[test]
+    fn a_record_that_was_never_closed_is_no_sign_of_life() {
+        let text = "12|RUNNING\n13|PENDING\n14_2|NODE_FAIL\n";
+        let entries = parse_history(&scheduler("slurm"), text);
+        let shown: Vec<String> = entries.iter().map(|e| format!("{} {}", e.batch_id, e.word)).collect();
+        assert_eq!(shown, ["14 NODE_FAIL"]);
     }
 
     #[test]

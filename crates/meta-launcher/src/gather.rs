@@ -24,13 +24,16 @@ pub(crate) fn facts(
     let (sites, scheduler) = setup.sites(registrations)?;
     // As many jobs as all launches together may take.
     let needed = launch.max_in_flight as usize * launch.group_size as usize + 1;
-    let open = scope::open_jobs(config, gitlab, &mut ledger.scope, needed, clock::now(), troubles)?;
+    // First the queue: a launch that takes a job and ends while GitLab is read is then seen as it was before, and not
+    // as one that ended while its job, by an answer from before that, still waited.
     let batch = match scheduler {
         Some(scheduler) => queue::look(setup, scheduler, &ledger.launches, troubles)?,
         None => Batch::Known(Vec::new()),
     };
+    let now = clock::now();
+    let open = scope::open_jobs(config, gitlab, &mut ledger.scope, needed, now, troubles)?;
     Ok(Facts {
-        now: clock::now(),
+        now,
         instances: config.instances.clone(),
         sites,
         jobs: open.jobs,

@@ -108,10 +108,11 @@ pub fn plan(facts: &Facts) -> Plan {
 
     let settled = launches.iter().zip(&facts.launches).filter(|(now, before)| now != before);
     let mut actions: Vec<Action> = settled.map(|(now, _)| Action::Settle(now.clone())).collect();
-    actions.extend(waiting::keep_online(facts, &outlooks));
-    actions.extend(waiting::warnings(facts));
+    // What the queue said is true for a moment only, and GitLab may take minutes to answer: it comes last.
     actions.extend(Cancellation::in_chunks(cancelled).into_iter().map(Action::Cancel));
     actions.extend(asked.into_iter().map(Action::Launch));
+    actions.extend(waiting::warnings(facts));
+    actions.extend(waiting::keep_online(facts, &outlooks));
     Plan { actions, outlooks, unmatched: matches.unmatched }
 }
 

@@ -96,7 +96,8 @@ impl<'a> Queue<'a> {
             (State::Submitting, None) if may_still_come => Found::AnswerLost,
             (State::Unknown, None) if may_still_come => Found::Unchanged,
             (State::Submitting | State::Unknown, None) => Found::NeverSubmitted,
-            (_, None) if age < QUEUE_LAG_S => Found::Unchanged,
+            // Since the answer to the submission: the command itself may take minutes.
+            (_, None) if facts.now.saturating_sub(launch.changed) < QUEUE_LAG_S => Found::Unchanged,
             (_, None) => Found::Gone("it is gone from the queue".to_owned()),
         }
     }

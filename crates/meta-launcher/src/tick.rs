@@ -92,16 +92,18 @@ pub(crate) fn tick(
     tick.ledger.prune(now);
     tick.save()?;
     let failed = tick.failed;
-    if let Some(path) = setup.metrics_file()? {
-        let text = metrics::render(
-            setup.name(),
-            &tick.facts,
-            &tick.ledger,
-            &outlooks,
-            unmatched.len(),
-            gitlab.requests() - requests,
-        );
-        metrics::write(&path, &text)?;
+    let text = metrics::render(
+        setup.name(),
+        &tick.facts,
+        &tick.ledger,
+        &outlooks,
+        unmatched.len(),
+        gitlab.requests() - requests,
+    );
+    // Figures are not worth more than what follows.
+    match setup.metrics_file().and_then(|path| path.map_or(Ok(()), |path| metrics::write(&path, &text))) {
+        Ok(()) => tick.troubles.over("metrics"),
+        Err(error) => tick.troubles.failure("metrics", &error),
     }
     // The lease is released.
     drop(tick);

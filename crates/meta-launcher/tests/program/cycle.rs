@@ -78,8 +78,55 @@ fn a_cancelled_job_takes_its_launch_along_at_the_second_look() {
     assert_eq!(sandbox.queued(), queued);
     sandbox.age(60);
     assert_eq!(sandbox.once(), silent());
-    assert_eq!((sandbox.calls("scancel"), sandbox.queued()), (queued, Vec::new()));
+    assert_eq!(
+        (sandbox.calls("scancel"), sandbox.queued()),
+        (vec![format!("--state=PENDING {}", queued[0])], Vec::new())
+    );
     assert_eq!(sandbox.states(), ["cancelled: no job waited for it any more"]);
+}
+
+#[test]
+fn a_surplus_launch_that_starts_meanwhile_is_left_alone() {
+    let sandbox = Sandbox::new();
+    let job = sandbox.job("big");
+    assert_eq!(sandbox.once(), silent());
+    let queued = sandbox.queued();
+    sandbox.act_on_job(job, "cancel");
+    assert_eq!(sandbox.once(), silent());
+    sandbox.age(60);
+    // It waited when the queue was asked.
+    sandbox.fault("scancel", "sed -i 's/PENDING/RUNNING/' \"$home\"/queue/*");
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!((sandbox.calls("scancel").len(), sandbox.queued()), (1, queued));
+    assert_eq!(sandbox.once(), silent());
+    assert_eq!(sandbox.states(), ["running"]);
+}
+
+#[test]
+fn a_job_that_is_taken_and_done_during_a_tick_is_not_lost() {
+    let sandbox = Sandbox::new();
+    let job = sandbox.job("big");
+    assert_eq!(sandbox.once(), silent());
+    let id = sandbox.queued().remove(0);
+    sandbox.set_queue(&id, &["N/A|RUNNING|None"]);
+    sandbox.fault("squeue", ": >\"$home/asked\"; while [ ! -e \"$home/go\" ]; do sleep 0.05; done");
+    let command = sandbox.command(&["once"]);
+    let run = std::thread::scope(|scope| {
+        let tick = scope.spawn(|| sandbox.finish(command));
+        for _ in 0..200 {
+            if sandbox.path("asked").exists() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        // By the time that the queue answers the launch has done its work, and the job is gone.
+        sandbox.act_on_job(job, "cancel");
+        sandbox.set_queue(&id, &["N/A|COMPLETED|None"]);
+        sandbox.write("go", "");
+        tick.join().unwrap()
+    });
+    assert_eq!(run, silent());
+    assert_eq!(sandbox.states(), ["done: it ended as COMPLETED"]);
 }
 
 #[test]
@@ -93,7 +140,7 @@ fn tasks_of_an_array_are_cancelled_one_by_one_and_running_ones_are_left() {
         sandbox.act_on_job(*job, "cancel");
     }
     tick_twice(&sandbox);
-    assert_eq!(sandbox.calls("scancel"), [format!("{id}_3 {id}_4")]);
+    assert_eq!(sandbox.calls("scancel"), [format!("--state=PENDING {id}_3 {id}_4")]);
     let launch = &sandbox.launches()[0];
     assert_eq!((&launch["state"], &launch["waiting"]), (&json!("queued"), &json!(1)));
 }

@@ -55,6 +55,15 @@ fn meta_register_is_called_in_time_and_not_at_every_tick() {
 }
 
 #[test]
+fn figures_that_cannot_be_written_do_not_stop_it() {
+    let sandbox = sandbox("");
+    sandbox
+        .configure("[runners.big]\ntags = [\"big\"]\n[poll]\nmetrics_file = \"config.toml/figures\"\n", "");
+    assert_eq!(once(&sandbox).code, Some(5));
+    assert_eq!(calls(&sandbox).len(), 1);
+}
+
+#[test]
 fn a_renewal_that_fails_is_told() {
     let sandbox =
         sandbox("test -e data/meta.lease && echo 'the lease is held'; echo 'error: no network' >&2; exit 4");

@@ -182,6 +182,18 @@ fn a_gitlab_that_is_away_does_not_hide_the_launches() {
 }
 
 #[test]
+fn figures_that_cannot_be_written_stop_nothing() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .configure("[runners.big]\ntags = [\"big\"]\n[poll]\nmetrics_file = \"config.toml/figures\"\n", "");
+    sandbox.job("big");
+    let run = sandbox.once();
+    assert_eq!((run.code, sandbox.queued().len()), (Some(5), 1), "{run:?}");
+    assert!(run.stderr.contains("HOME/config.toml/figures"), "{run:?}");
+    assert!(!sandbox.path("data/meta.lease").exists());
+}
+
+#[test]
 fn figures_for_prometheus_are_replaced_at_each_tick() {
     let sandbox = busy();
     let text = fs::read_to_string(sandbox.path("config.toml")).unwrap();
