@@ -52,6 +52,9 @@ pub struct KnownProject {
     /// Names and patterns of its protected refs; absent where nobody asks for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protected: Option<ProtectedRefs>,
+    /// Whether CI/CD is switched off there, so that nobody may ask for its jobs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_ci: bool,
 }
 
 /// Which refs of a project are protected. `*` stands for any text.
@@ -320,8 +323,12 @@ mod tests {
         ledger.keep_alive.insert("big-node".to_owned(), 5);
         ledger.warned.insert(4711, 6);
         ledger.renewal_tried = 7;
-        let project =
-            KnownProject { id: 1, path: "g/p".to_owned(), protected: Some(ProtectedRefs::default()) };
+        let project = KnownProject {
+            id: 1,
+            path: "g/p".to_owned(),
+            protected: Some(ProtectedRefs::default()),
+            without_ci: true,
+        };
         ledger.scope = Some(KnownScope { of: "group g".to_owned(), listed: 7, projects: vec![project] });
         let launch = &mut ledger.launches[0];
         (launch.waiting, launch.runs, launch.lost) = (Some(1), vec![8, 9], vec![4711]);

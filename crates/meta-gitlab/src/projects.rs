@@ -11,6 +11,8 @@ pub struct Project {
     pub id: u64,
     /// With its groups: `group/project`.
     pub path: String,
+    /// Whether it has CI/CD at all. GitLab answers 403 to whoever asks for the jobs of one that has not.
+    pub has_ci: bool,
 }
 
 /// A group.
@@ -37,6 +39,8 @@ struct WireRef {
 struct WireProject {
     id: u64,
     path_with_namespace: String,
+    /// Not there for whoever may not see the project's settings.
+    builds_access_level: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -63,7 +67,7 @@ impl Client {
     /// runner serves all of them.
     pub fn group_projects(&self, group_id: u64) -> Result<Vec<Project>, ApiError> {
         let path = format!(
-            "/groups/{group_id}/projects?include_subgroups=true&with_shared=false&archived=false&simple=true&order_by=id&sort=asc"
+            "/groups/{group_id}/projects?include_subgroups=true&with_shared=false&archived=false&order_by=id&sort=asc"
         );
         let projects = self.get_list::<WireProject>(&path, "read_api")?;
         Ok(projects.into_iter().map(Project::from).collect())
@@ -82,6 +86,7 @@ impl Client {
 
 impl From<WireProject> for Project {
     fn from(wire: WireProject) -> Self {
-        Self { id: wire.id, path: wire.path_with_namespace }
+        let has_ci = wire.builds_access_level.as_deref() != Some("disabled");
+        Self { id: wire.id, path: wire.path_with_namespace, has_ci }
     }
 }

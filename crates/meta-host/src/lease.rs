@@ -89,6 +89,20 @@ impl Lease {
         if now.saturating_sub(self.holder.renewed) < RENEWAL_S {
             return Ok(());
         }
+        self.write_renewed(now)
+    }
+
+    /// Like [`Lease::renew`], before a step of up to so many seconds in which nobody can renew it.
+    ///
+    /// # Errors
+    /// [`LeaseError::Lost`], as there.
+    pub fn renew_ahead(&mut self, seconds: u64) -> Result<(), LeaseError> {
+        self.renew()?;
+        self.write_renewed(clock::now() + seconds)
+    }
+
+    fn write_renewed(&mut self, now: u64) -> Result<(), LeaseError> {
+        let io_error = |source| LeaseError::Io { path: self.path.clone(), source };
         let renewed = Holder { renewed: now, ..self.holder.clone() };
         let temporary = temporary_beside(&self.path);
         create_synced(&temporary, &renewed.to_line()).map_err(io_error)?;
@@ -328,6 +342,19 @@ mod tests {
         assert!(matches!(lease.renew(), Err(LeaseError::Lost { .. })));
         drop(lease);
         assert!(path.exists(), "the lease of another holder was removed");
+    }
+
+    #[test]
+    fn a_step_that_takes_longer_than_the_expiry_keeps_the_lease() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("name.lease");
+        let mut lease = Lease::acquire(&path, Duration::ZERO).unwrap();
+        lease.renew_ahead(1000).unwrap();
+        let holder = read_holder(&path).unwrap().unwrap();
+        assert!(!holder.is_dead("another-host", clock::now() + 1000 + EXPIRY_S - 10));
+        assert!(holder.is_dead("another-host", clock::now() + 1000 + EXPIRY_S + 10));
+        lease.renew().unwrap();
+        assert_eq!(read_holder(&path).unwrap(), Some(holder));
     }
 
     #[test]

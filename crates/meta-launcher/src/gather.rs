@@ -12,13 +12,14 @@ use crate::scope;
 use crate::setup::Setup;
 use crate::troubles::Troubles;
 
-/// Asks everybody. What was learned about the projects is noted in the ledger.
+/// Asks everybody. What was learned about the projects is noted in the ledger. `keep_lease` is called now and then.
 pub(crate) fn facts(
     setup: &Setup<'_>,
     ledger: &mut Ledger,
     registrations: &Registrations,
     gitlab: &Client,
     troubles: &mut Troubles,
+    keep_lease: &mut dyn FnMut() -> Result<(), LauncherError>,
 ) -> Result<Facts, LauncherError> {
     let (config, launch) = (&setup.config, &setup.launch);
     let (sites, scheduler) = setup.sites(registrations)?;
@@ -31,7 +32,7 @@ pub(crate) fn facts(
         None => Batch::Known(Vec::new()),
     };
     let now = clock::now();
-    let open = scope::open_jobs(config, gitlab, &mut ledger.scope, needed, now, troubles)?;
+    let open = scope::open_jobs(config, gitlab, &mut ledger.scope, needed, now, troubles, keep_lease)?;
     Ok(Facts {
         now,
         instances: config.instances.clone(),

@@ -32,17 +32,18 @@ pub(crate) fn look(paths: &Paths, environment: &Environment) -> Result<Seen, Lau
     let mut ledger = setup.ledger()?;
     let gitlab = session::connect(&setup.config, environment).map_err(LauncherError::Session)?;
     let mut troubles = Troubles::default();
-    let tick = match gather::facts(&setup, &mut ledger, &registrations, &gitlab, &mut troubles) {
-        Ok(facts) => {
-            let plan = plan(&facts);
-            Some((facts, plan))
-        }
-        Err(error @ LauncherError::GitLab(_)) => {
-            troubles.error("gitlab", error.report().trim_start_matches("error: "));
-            None
-        }
-        Err(error) => return Err(error),
-    };
+    let tick =
+        match gather::facts(&setup, &mut ledger, &registrations, &gitlab, &mut troubles, &mut || Ok(())) {
+            Ok(facts) => {
+                let plan = plan(&facts);
+                Some((facts, plan))
+            }
+            Err(error @ LauncherError::GitLab(_)) => {
+                troubles.error("gitlab", error.report().trim_start_matches("error: "));
+                None
+            }
+            Err(error) => return Err(error),
+        };
     let complete = !troubles.take_met();
     Ok(Seen { name: setup.name().to_owned(), ledger, now: clock::now(), tick, complete })
 }

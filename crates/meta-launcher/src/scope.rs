@@ -29,10 +29,15 @@ pub(crate) struct OpenJobs {
     pub(crate) complete: bool,
 }
 
-/// Asks for the jobs of every project. `needed` waiting jobs of ours in one project are enough for a tick.
+/// Failures on the way to GitLab in a row after which it is taken to be broken: each has been tried several times already.
+const PATIENCE: usize = 3;
+
+/// Asks for the jobs of every project. `needed` waiting jobs of ours in one project are enough for a tick. `keep_lease` is
+/// called before each request, which may take minutes.
 ///
 /// # Errors
-/// No project answered. If some did, their jobs are a result, and the trouble of the others is told.
+/// No project answered, or the lease is lost. If some answered, their jobs are a result, and the trouble of the others is
+/// told.
 pub(crate) fn open_jobs(
     config: &Config,
     gitlab: &Client,
@@ -40,47 +45,72 @@ pub(crate) fn open_jobs(
     needed: usize,
     now: u64,
     troubles: &mut Troubles,
+    keep_lease: &mut dyn FnMut() -> Result<(), LauncherError>,
 ) -> Result<OpenJobs, LauncherError> {
+    keep_lease()?;
     refresh(config, gitlab, known, now, troubles).map_err(LauncherError::GitLab)?;
     let projects = known.as_ref().map_or(&[][..], |known| &known.projects);
     let mut open = OpenJobs { jobs: Vec::new(), complete: true };
-    let (mut answered, mut failure, mut gone) = (0, None, false);
+    let (mut answered, mut in_a_row) = (0, 0);
+    let mut failures: Vec<(&str, ApiError)> = Vec::new();
     for project in projects {
+        if project.without_ci {
+            tell_without_ci(config, project, troubles);
+            answered += 1;
+            continue;
+        }
+        keep_lease()?;
         let enough = |jobs: &[GitLabJob]| jobs.len() >= MOST_JOBS || ours(&config.instances, jobs) >= needed;
         match gitlab.open_jobs(project.id, enough) {
             Ok(list) => {
-                answered += 1;
+                (answered, in_a_row) = (answered + 1, 0);
                 open.complete &= !list.more;
                 open.jobs.extend(list.jobs.into_iter().map(|job| plain(job, project)));
                 troubles.over(&project.path);
             }
             Err(error) => {
                 open.complete = false;
-                gone |= error.is_not_found();
-                let is_general = concerns_all(&error);
-                if answered > 0 || !is_general {
-                    troubles.failure(&project.path, &error);
-                }
-                failure = Some(error);
-                if is_general {
+                in_a_row = if error.is_trouble_on_the_way() { in_a_row + 1 } else { 0 };
+                let stops = error.concerns_all_calls() || in_a_row >= PATIENCE;
+                failures.push((&project.path, error));
+                if stops {
                     break;
                 }
             }
         }
     }
-    if gone && let Some(known) = known {
-        // Moved, renamed or deleted: the next tick lists them anew.
+    if answered == 0
+        && let Some((_, error)) = failures.pop()
+    {
+        return Err(LauncherError::GitLab(error));
+    }
+    for (path, error) in &failures {
+        troubles.failure(path, error);
+    }
+    // Moved, renamed, deleted, or without CI/CD since: the next tick lists them anew.
+    let is_outdated = failures.iter().any(|(_, error)| is_of_the_project(error));
+    if is_outdated && let Some(known) = known {
         known.listed = 0;
     }
-    match failure {
-        Some(error) if answered == 0 => Err(LauncherError::GitLab(error)),
-        _ => Ok(open),
-    }
+    Ok(open)
 }
 
-/// Whether asking for another project would meet the same.
-fn concerns_all(error: &ApiError) -> bool {
-    !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden)
+/// In a group that is usual; somebody who names the project in the configuration awaits jobs of it.
+fn tell_without_ci(config: &Config, project: &KnownProject, troubles: &mut Troubles) {
+    let path = &project.path;
+    if matches!(config.scope, Scope::Group(_)) {
+        log::debug!("project `{path}` has no CI/CD, so no jobs");
+        return;
+    }
+    let text = format!(
+        "CI/CD is switched off in project `{path}`, so it has no jobs\nhint: switch it on in the project's settings, or take it out of `projects`"
+    );
+    troubles.error(path, &text);
+}
+
+/// Whether it says more of this project than of GitLab.
+fn is_of_the_project(error: &ApiError) -> bool {
+    matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden)
 }
 
 /// Waiting jobs among these that an instance may take.
@@ -127,7 +157,7 @@ fn refresh(
             troubles.over("projects");
             Ok(())
         }
-        Err(error) if known.as_ref().is_some_and(|known| known.of == of) && !concerns_all(&error) => {
+        Err(error) if known.as_ref().is_some_and(|known| known.of == of) && !error.concerns_all_calls() => {
             troubles.failure("projects", &error);
             Ok(())
         }
@@ -148,7 +178,7 @@ fn list(config: &Config, gitlab: &Client, wants_refs: bool) -> Result<Vec<KnownP
         } else {
             None
         };
-        Ok(KnownProject { id: project.id, path: project.path, protected })
+        Ok(KnownProject { id: project.id, path: project.path, protected, without_ci: !project.has_ci })
     };
     projects.into_iter().map(known).collect()
 }

@@ -23,9 +23,6 @@ use crate::{gather, metrics, queue, renewal, submit};
 /// A tick that meets another one leaves soon.
 const LEASE_WAIT: Duration = Duration::from_secs(5);
 
-/// Seconds between two renewals of the lease: well below its expiry.
-const RENEW_EVERY_S: u64 = 20;
-
 /// The system id under which instances are kept online. Nothing registers it: removing a runner's last manager would
 /// clear its contact time.
 const KEEP_ALIVE_ID: &str = "r_kept_online";
@@ -38,7 +35,7 @@ pub(crate) fn tick(
     stop: &dyn Fn() -> bool,
 ) -> Result<u8, LauncherError> {
     make_data_dir(&setup.paths.data_dir).map_err(LauncherError::File)?;
-    let lease = match Lease::acquire(&setup.paths.lease(setup.name()), LEASE_WAIT) {
+    let mut lease = match Lease::acquire(&setup.paths.lease(setup.name()), LEASE_WAIT) {
         Ok(lease) => lease,
         // Whoever holds it does what there is to do.
         Err(error @ LeaseError::Held { .. }) => {
@@ -47,12 +44,13 @@ pub(crate) fn tick(
         }
         Err(error) => return Err(LauncherError::Lease(error)),
     };
-    let taken = clock::now();
     let registrations = setup.registrations()?;
     let mut ledger = setup.ledger()?;
     let saved = ledger.render();
     let requests = gitlab.requests();
-    let facts = gather::facts(setup, &mut ledger, &registrations, gitlab, troubles)?;
+    let facts = gather::facts(setup, &mut ledger, &registrations, gitlab, troubles, &mut || {
+        lease.renew().map_err(LauncherError::Lease)
+    })?;
     let plan = plan(&facts);
     let mut tick = Tick {
         setup,
@@ -61,7 +59,6 @@ pub(crate) fn tick(
         registrations,
         facts,
         lease,
-        renewed: taken,
         ledger,
         saved,
         failed: false,
@@ -82,6 +79,8 @@ pub(crate) fn tick(
         if stop() {
             break;
         }
+        // Each may take minutes.
+        tick.lease.renew().map_err(LauncherError::Lease)?;
         tick.perform(action)?;
     }
     let now = clock::now();
@@ -120,8 +119,6 @@ struct Tick<'a> {
     registrations: Registrations,
     facts: Facts,
     lease: Lease,
-    /// When the lease was renewed last.
-    renewed: u64,
     ledger: Ledger,
     /// The file's text.
     saved: String,
@@ -193,6 +190,7 @@ impl Tick<'_> {
                 line.args.extend(self.setup.expand(scheduler.task.as_slice(), &variables)?);
             }
         }
+        self.lease.renew_ahead(command.timeout_s).map_err(LauncherError::Lease)?;
         let result = process::run(&line, Duration::from_secs(command.timeout_s))
             .and_then(|output| output.require_success(&line));
         if let Err(error) = result {
@@ -245,6 +243,7 @@ impl Tick<'_> {
         let command = submit::command(self.setup, &launch)?;
         self.ledger.launches.push(launch.clone());
         self.save()?;
+        self.lease.renew_ahead(command.timeout_s).map_err(LauncherError::Lease)?;
         let refusal = submit::submit(self.setup, &mut launch, &command, &fingerprint);
         match refusal {
             Some(text) => {
@@ -281,11 +280,7 @@ impl Tick<'_> {
 
     /// Writes the ledger if it has changed. A lease that another process took over ends the tick before that.
     fn save(&mut self) -> Result<(), LauncherError> {
-        let now = clock::now();
-        if now.saturating_sub(self.renewed) >= RENEW_EVERY_S {
-            self.lease.renew().map_err(LauncherError::Lease)?;
-            self.renewed = now;
-        }
+        self.lease.renew().map_err(LauncherError::Lease)?;
         let text = self.ledger.render();
         if text != self.saved {
             let path = self.setup.paths.launches(self.setup.name());

@@ -217,53 +217,6 @@ fn a_gitlab_that_is_away_changes_nothing() {
 }
 
 #[test]
-fn one_project_that_is_gone_does_not_stop_the_others() {
-    let sandbox = Sandbox::new();
-    sandbox.gitlab.add_project("group/second");
-    let token = sandbox.gitlab.root_token().to_owned();
-    let head = format!(
-        "url = \"{}\"\nprojects = [\"group/project\", \"group/second\"]\nmanagement_token = \"{token}\"",
-        sandbox.gitlab.url()
-    );
-    sandbox.configure_with(&head, BIG, "executable = \"sbatch\"");
-    assert_eq!(sandbox.once(), silent());
-    sandbox.job("big");
-    let second = json!({"route": "GET /api/v4/projects/{id}/jobs", "times": 1, "answer": {"status": {"status": 404, "body": {"message": "404 Project Not Found"}}}});
-    sandbox.gitlab.add_fault(second);
-    let run = sandbox.once();
-    assert_eq!(run.code, Some(5), "{run:?}");
-    assert!(run.stderr.contains("404"), "{run:?}");
-    // Either of them; the next tick sees both.
-    assert_eq!(sandbox.once(), silent());
-    assert_eq!(sandbox.queued().len(), 1);
-}
-
-#[test]
-fn a_group_has_the_jobs_of_its_sub_groups_and_is_listed_now_and_then() {
-    let sandbox = Sandbox::new();
-    sandbox.gitlab.add_project("group/sub/deep");
-    let head = format!(
-        "url = \"{}\"\ngroup = \"group\"\nmanagement_token = \"{}\"",
-        sandbox.gitlab.url(),
-        sandbox.gitlab.root_token()
-    );
-    sandbox.configure_with(&head, BIG, "executable = \"sbatch\"");
-    sandbox.gitlab.enqueue("group/sub/deep", json!({ "tags": ["big"], "script": "true" }));
-    for _ in 0..3 {
-        assert_eq!(sandbox.once(), silent());
-    }
-    assert_eq!(sandbox.queued().len(), 1);
-    let lists = || {
-        let requests = sandbox.gitlab.requests();
-        requests.iter().filter(|request| request["route"] == "/api/v4/groups/{id}/projects").count()
-    };
-    assert_eq!(lists(), 1);
-    sandbox.age(600);
-    assert_eq!(sandbox.once(), silent());
-    assert_eq!(lists(), 2);
-}
-
-#[test]
 fn a_protected_instance_takes_protected_refs_only() {
     let sandbox = Sandbox::new();
     let before = sandbox.gitlab.requests().len();

@@ -7,5 +7,6 @@ mod cycle;
 mod keep_alive;
 mod renewal;
 mod sandbox;
+mod scope;
 mod service;
 mod show;

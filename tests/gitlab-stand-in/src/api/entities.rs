@@ -24,6 +24,27 @@ pub(crate) fn user(state: &State, user: &User) -> Value {
 }
 
 pub(crate) fn project(state: &State, project: &Project) -> Value {
+    let mut entity = simple_project(state, project);
+    let details = json!({
+        "archived": false,
+        "empty_repo": !state.repository(project).exists(),
+        "jobs_enabled": project.builds_enabled,
+        "builds_access_level": if project.builds_enabled { "enabled" } else { "disabled" },
+        "shared_runners_enabled": project.instance_runners_enabled,
+        "group_runners_enabled": project.group_runners_enabled,
+        "public_jobs": true,
+        "build_timeout": project.build_timeout,
+        "ci_config_path": null,
+        "ci_job_token_scope_enabled": false,
+    });
+    if let (Value::Object(entity), Value::Object(details)) = (&mut entity, details) {
+        entity.extend(details);
+    }
+    entity
+}
+
+/// What `simple=true` leaves of it.
+pub(crate) fn simple_project(state: &State, project: &Project) -> Value {
     let url = format!("{}/{}", state.url, project.full_path);
     let namespace = state.groups.get(&project.group_id);
     let path = namespace.map(|group| group.full_path.as_str());
@@ -44,16 +65,6 @@ pub(crate) fn project(state: &State, project: &Project) -> Value {
         "readme_url": null,
         "visibility": if project.public { "public" } else { "private" },
         "namespace": { "id": project.group_id, "name": path, "path": path, "kind": "group", "full_path": path },
-        "archived": false,
-        "empty_repo": !state.repository(project).exists(),
-        "jobs_enabled": project.builds_enabled,
-        "builds_access_level": if project.builds_enabled { "enabled" } else { "disabled" },
-        "shared_runners_enabled": project.instance_runners_enabled,
-        "group_runners_enabled": project.group_runners_enabled,
-        "public_jobs": true,
-        "build_timeout": project.build_timeout,
-        "ci_config_path": null,
-        "ci_job_token_scope_enabled": false,
     })
 }
 

@@ -46,7 +46,7 @@ pub(super) async fn group(call: Call) -> Answer {
     }))
 }
 
-/// `include_subgroups` as with GitLab; nothing here is archived or shared.
+/// `include_subgroups` and `simple` as with GitLab; nothing here is archived or shared.
 pub(super) async fn group_projects(call: Call) -> Answer {
     let mut state = call.app.lock();
     let caller = call.reader(&mut state)?;
@@ -57,6 +57,13 @@ pub(super) async fn group_projects(call: Call) -> Answer {
         rest.is_some_and(|rest| deep || !rest.contains('/'))
     };
     let found = state.projects.values().filter(below);
+    if call.params.boolean("simple")?.unwrap_or(false) {
+        return paged(
+            &call,
+            &state,
+            found.map(|project| entities::simple_project(&state, project)).collect(),
+        );
+    }
     paged(&call, &state, found.map(|project| entities::project(&state, project)).collect())
 }
 

@@ -8,7 +8,7 @@ use super::entities;
 use super::error::ApiError;
 use super::paging::{keyset, paged_without_count};
 use crate::lifecycle;
-use crate::model::{Job, Level, State, Status};
+use crate::model::{Job, Level, Project, State, Status, User};
 
 /// `GET /projects/:id/jobs`: newest first, no count, 600 a minute per user.
 pub(super) async fn list(call: Call) -> Answer {
@@ -16,7 +16,7 @@ pub(super) async fn list(call: Call) -> Answer {
     let caller = call.reader(&mut state)?;
     let limit = state.settings.project_jobs_per_minute;
     call.limit(&mut state, "project jobs", &caller.user.username, limit)?;
-    let project = call.project(&state, &caller.user)?;
+    let project = readable(&call, &state, &caller.user)?;
     let statuses = scopes(&call)?;
     let order = call.params.choice("order_by", &["id"])?;
     let sort = call.params.choice("sort", &["asc", "desc"])?;
@@ -45,7 +45,7 @@ pub(super) fn scopes(call: &Call) -> Result<Vec<Status>, ApiError> {
 pub(super) async fn show(call: Call) -> Answer {
     let mut state = call.app.lock();
     let caller = call.reader(&mut state)?;
-    call.project(&state, &caller.user)?;
+    readable(&call, &state, &caller.user)?;
     ok(&entities::job(&state, find(&call, &state)?))
 }
 
@@ -53,7 +53,7 @@ pub(super) async fn show(call: Call) -> Answer {
 pub(super) async fn trace(call: Call) -> Answer {
     let mut state = call.app.lock();
     let caller = call.reader(&mut state)?;
-    call.project(&state, &caller.user)?;
+    readable(&call, &state, &caller.user)?;
     let trace = find(&call, &state)?.trace.clone();
     Ok(plain_answer(StatusCode::OK, &[("Content-Type", "text/plain")], trace))
 }
@@ -110,6 +110,13 @@ pub(super) async fn erase(call: Call) -> Answer {
     job.artifacts.clear();
     job.erased_at = Some(now);
     created(&entities::job(&state, find(&call, &state)?))
+}
+
+/// The project of the path, whose jobs the user may see: nobody may where CI/CD is switched off (`read_build` in gitlab
+/// `app/policies/project_policy.rb`).
+fn readable(call: &Call, state: &State, user: &User) -> Result<Project, ApiError> {
+    let project = call.project(state, user)?;
+    if project.builds_enabled { Ok(project) } else { Err(ApiError::forbidden()) }
 }
 
 fn find<'a>(call: &Call, state: &'a State) -> Result<&'a Job, ApiError> {
