@@ -148,11 +148,16 @@ fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<L
         binds.push(bind(name, name));
     }
     let kept = vec!["--overlay".to_owned(), layer.display().to_string()];
+    let said = directory.join("said");
     let mut reasons = Vec::new();
     for (layer, flags) in [(Layer::Kept, kept), (Layer::PerStage, vec!["--writable-tmpfs".to_owned()])] {
+        // What Apptainer says of a try is a reason for the one who reads that all failed, and else nothing for a job's log.
+        let quietly = ["-c", r#"exec "$@" 2>"$0""#].map(str::to_owned).into_iter();
         let command = PodCommand {
-            program: apptainer.to_owned(),
-            args: words_for(context, layer)
+            program: "/bin/sh".into(),
+            args: quietly
+                .chain([said.display().to_string(), apptainer.display().to_string()])
+                .chain(words_for(context, layer))
                 .chain(flags)
                 .chain(mounts(&binds))
                 .chain([image.display().to_string()])
@@ -167,11 +172,19 @@ fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<L
         let spec = PodSpec { hostname: "probe".to_owned(), umask: 0o022, root: RootSpec::Host, command };
         match driver::run(&spec, Mapping::Unmapped) {
             Ok(outcome) if outcome.code == 0 => return Ok(layer),
-            Ok(outcome) => reasons.push(format!("Apptainer ended with exit code {}", outcome.code)),
+            Ok(outcome) => reasons.push(what_apptainer_said(&said, outcome.code)),
             Err(error) => reasons.push(chain(&error)),
         }
     }
     Err(reasons.join(", "))
+}
+
+fn what_apptainer_said(file: &Path, code: i32) -> String {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    match text.trim().lines().next_back() {
+        Some(line) => format!("`{line}`, exit code {code}"),
+        None => format!("Apptainer ended with exit code {code}"),
+    }
 }
 
 fn start(context: &Context, hostname: &str, layer: Layer) -> Vec<String> {

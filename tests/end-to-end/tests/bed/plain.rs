@@ -1,6 +1,7 @@
 //! Isolation level C: Apptainer alone, without namespaces of ours. What the other levels promise, as far as it can be had.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use end_to_end::bed::image;
@@ -19,6 +20,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("level C: a daemon that is left behind does not hold the job", daemon),
     ("level C: cleanup removes what is closed to its owner", cleanup),
     ("level C: checkouts stay in slots", slots),
+    ("level C: Apptainer with set-user-id root begins each stage with the image", set_user_id),
+    ("level C: where Apptainer starts nothing, its words are in the log", no_container),
 ];
 
 fn site(more: &str) -> Site {
@@ -107,6 +110,46 @@ fn writable() {
         next.run("build_script", "ls -d /usr/share/doc /new 2>/dev/null || true").success(),
         "/usr/share/doc\n"
     );
+}
+
+/// A site whose Apptainer is the shell script `text`, where `$real` is the true one.
+fn site_with_apptainer(directory: &Path, text: &str) -> Site {
+    let path = directory.join("apptainer");
+    fs::write(&path, format!("#!/bin/sh\nreal=/usr/bin/apptainer\n{text}\n")).expect("a new directory");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("our own file");
+    site(&format!("apptainer_executable = '{}'", path.display()))
+}
+
+/// Debian has no Apptainer with set-user-id root. This one refuses what that refuses, in its words, and can remove
+/// directories of the image as that can.
+fn set_user_id() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    fs::write(directory.path().join("conf"), "enable overlay = driver\n").expect("a new directory");
+    let site = site_with_apptainer(
+        directory.path(),
+        r#"case " $* " in
+    *" --config "*) echo 'FATAL:   While initializing: --config requires to be root or an unprivileged installation' >&2; exit 255;;
+    *" --overlay "*) echo 'FATAL:   only root user can use sandbox as overlay in setuid mode' >&2; exit 255;;
+esac
+exec "$real" --config "${0%/*}/conf" "$@""#,
+    );
+    let job = site.job(&image("debian:sid"), json!({}));
+    let prepared = job.prepare();
+    assert_eq!((prepared.code, prepared.log.contains("FATAL")), (0, false), "{}", prepared.log);
+    let script = "touch /new /tmp/f && echo done";
+    assert_eq!(job.run("build_script", script).success(), "done\n");
+    assert_eq!(job.run("after_script", "ls -d /new /tmp/f 2>/dev/null || true").success(), "/tmp/f\n");
+}
+
+fn no_container() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let site = site_with_apptainer(
+        directory.path(),
+        r#"[ "$1" = --version ] && exec "$real" "$@"; echo 'FATAL:   no container today' >&2; exit 255"#,
+    );
+    site.job(&image("debian:sid"), json!({}))
+        .prepare()
+        .failed(SYSTEM_FAILURE, "level C: `FATAL:   no container today`, exit code 255");
 }
 
 fn endings() {
