@@ -78,18 +78,13 @@ impl Entry {
         self.directory.join("rootfs")
     }
 
-    /// The same entry while it is made, or while it is removed.
+    /// The same entry while this process makes it.
     pub(super) fn partial(&self) -> Self {
-        Self { directory: self.beside(PARTIAL) }
+        Self { directory: beside(&self.directory, &of_this_process(PARTIAL)) }
     }
 
     pub(super) fn lease(&self) -> PathBuf {
-        self.beside("lease")
-    }
-
-    /// Not `Path::with_extension`, which would take `.root-only` away.
-    fn beside(&self, extension: &str) -> PathBuf {
-        self.directory.with_file_name(format!("{}.{extension}", self.name()))
+        beside(&self.directory, "lease")
     }
 
     pub(super) fn find(&self, boot: &str) -> Found {
@@ -139,9 +134,42 @@ impl Entry {
 const PARTIAL: &str = "partial";
 const EVICTED: &str = "evicted";
 
+/// `path` with a further extension. Not `Path::with_extension`, which would take `.root-only` away.
+pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
+    path.with_file_name(format!("{}.{extension}", path.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// Where the entry or layout `directory` is put, so that nobody begins to use it, until it is removed.
+pub(super) fn evicted(directory: &Path) -> PathBuf {
+    beside(directory, &of_this_process(EVICTED))
+}
+
+/// Two processes never have a name in common, not even when one was held up until the other took its lease.
+fn of_this_process(extension: &str) -> String {
+    format!("{}.{extension}", std::process::id())
+}
+
+/// The name of what an unfinished directory was to be, or has been.
+pub(super) fn finished_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let Some(name) = [PARTIAL, EVICTED].iter().find_map(|end| name.strip_suffix(end)?.strip_suffix('.'))
+    else {
+        return name.into_owned();
+    };
+    match name.rsplit_once('.') {
+        Some((name, process)) if process.bytes().all(|byte| byte.is_ascii_digit()) => name.to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+/// Whether this is what was taken out of use and not removed yet.
+pub(super) fn is_evicted(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == EVICTED)
+}
+
 /// Whether this is what a pull or an eviction left that did not end.
 pub(super) fn is_unfinished(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == PARTIAL || extension == EVICTED)
+    is_evicted(path) || path.extension().is_some_and(|extension| extension == PARTIAL)
 }
 
 #[cfg(test)]
@@ -157,5 +185,21 @@ mod tests {
         assert_ne!(plain.lease(), root_only.lease());
         assert_ne!(plain.partial(), root_only.partial());
         assert!(is_unfinished(root_only.partial().directory()) && !is_unfinished(root_only.directory()));
+        assert_eq!(finished_name(root_only.partial().directory()), root_only.name());
+    }
+
+    #[test]
+    fn leftovers_belong_to_the_entry_whose_name_they_had() {
+        for (name, entry) in [
+            ("sha256-12.partial", "sha256-12"),
+            ("sha256-12.77.partial", "sha256-12"),
+            ("sha256-12.root-only.77.partial", "sha256-12.root-only"),
+            ("sha256-12.root-only.evicted", "sha256-12.root-only"),
+            ("sha256-12.root-only", "sha256-12.root-only"),
+        ] {
+            assert_eq!(finished_name(&Path::new("/images").join(name)), entry);
+        }
+        let lease = beside(Path::new("/i/sha256-12.root-only"), "lease");
+        assert_eq!(lease, Path::new("/i/sha256-12.root-only.lease"));
     }
 }

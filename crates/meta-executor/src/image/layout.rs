@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -27,6 +28,9 @@ const LARGEST_CONFIG: u64 = 16 * 1024 * 1024;
 
 const CHUNK: usize = 256 * 1024;
 
+/// Extension of a file that is being downloaded.
+const UNFINISHED: &str = "part";
+
 /// The directory of a layout.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
@@ -48,7 +52,8 @@ impl Layout {
         &self.directory
     }
 
-    /// Manifest and configuration of the image `digest`, if everything is here.
+    /// Manifest and configuration of the image `digest`, if everything is here. Of the layers only their sizes are looked
+    /// at; see [`Layout::is_intact`].
     pub(super) fn load(&self, digest: &str) -> Option<Parts> {
         let index = fs::read_to_string(self.directory.join("index.json")).ok()?;
         let text = fs::read(self.path(digest)).ok()?;
@@ -63,6 +68,37 @@ impl Layout {
         (sha256(&config) == manifest.config().digest().as_ref() as &str
             && manifest.layers().iter().all(is_whole))
         .then_some(Parts { manifest, config })
+    }
+
+    /// Whether the layers are what the manifest says. Reads them all.
+    pub(super) fn is_intact(&self, manifest: &ImageManifest) -> Result<bool, StoreError> {
+        for layer in manifest.layers() {
+            if !self.is_whole(layer)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether this part is here, with its size and digest: a crash of the node leaves files that are shorter, or empty.
+    fn is_whole(&self, part: &Descriptor) -> Result<bool, StoreError> {
+        let path = self.blob(part);
+        let mut file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            file => file.map_err(io_error("open", &path))?,
+        };
+        if file.metadata().map_err(io_error("read", &path))?.len() != part.size() {
+            return Ok(false);
+        }
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            match file.read(&mut buffer).map_err(io_error("read", &path))? {
+                0 => break,
+                count => hash.update(&buffer[..count]),
+            }
+        }
+        Ok(digest_text(hash.finalize().as_slice()) == part.digest().as_ref() as &str)
     }
 
     pub(super) fn blob(&self, descriptor: &Descriptor) -> PathBuf {
@@ -162,8 +198,14 @@ impl Layout {
         })
     }
 
-    /// Writes what makes the layout complete.
+    /// Writes what makes the layout complete, and removes what downloads that were killed left.
     pub(super) fn finish(&self, found: &Manifest) -> Result<(), StoreError> {
+        let blobs = self.directory.join("blobs/sha256");
+        for blob in fs::read_dir(&blobs).map_err(io_error("read", &blobs))?.flatten() {
+            if blob.path().extension().is_some_and(|extension| extension == UNFINISHED) {
+                fs::remove_file(blob.path()).map_err(io_error("remove", &blob.path()))?;
+            }
+        }
         let index = serde_json::json!({
             "schemaVersion": 2,
             "manifests": [{ "mediaType": found.media_type(), "digest": found.digest, "size": found.text.len() }],
@@ -184,12 +226,14 @@ impl Layout {
         stop: &AtomicBool,
     ) -> Result<(), StoreError> {
         let path = self.blob(layer);
-        if path.exists() {
+        if self.is_whole(layer)? {
             return Ok(());
         }
-        let partial = path.with_extension("part");
+        // A name of its own: a process that was held up for so long that its lease expired may still write to its own.
+        let partial =
+            path.with_extension(format!("{:x}.{UNFINISHED}", RandomState::new().hash_one(layer.size())));
         // A registry that does not stop must not fill the disk.
-        let mut blob = repository.blob(layer)?.take(layer.size() + 1);
+        let mut blob = repository.blob(layer)?.take(layer.size().saturating_add(1));
         let mut file = File::create(&partial).map_err(io_error("make", &partial))?;
         let mut hash = Sha256::new();
         let mut buffer = vec![0; CHUNK];

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use meta_core::secret::Secret;
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, DigestAlgorithm, ImageIndex, ImageManifest, MediaType};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use ureq::http::{Response, StatusCode, header};
@@ -100,8 +100,10 @@ impl<'a> Repository<'a> {
             let kind: ManifestKind = self.understood(&version, &text)?;
             if kind.manifests.is_none() {
                 kind.check(self.reference)?;
+                let manifest: ImageManifest = self.understood(&version, &text)?;
+                self.check_digests(&manifest)?;
                 return Ok(Manifest {
-                    manifest: self.understood(&version, &text)?,
+                    manifest,
                     named_digest: named_digest.clone(),
                     digest,
                     text,
@@ -117,6 +119,15 @@ impl<'a> Repository<'a> {
             version = entry.digest().to_string();
         }
         Err(self.no_image("its index leads to further indexes"))
+    }
+
+    /// The store names files by SHA-256, as every registry does that we know.
+    fn check_digests(&self, manifest: &ImageManifest) -> Result<(), RegistryError> {
+        let mut parts = manifest.layers().iter().chain([manifest.config()]).map(Descriptor::digest);
+        match parts.find(|digest| *digest.algorithm() != DigestAlgorithm::Sha256) {
+            Some(digest) => Err(self.no_image(format!("its part {digest} is not named by SHA-256"))),
+            None => Ok(()),
+        }
     }
 
     /// An error for what is in the registry and can't be run.
@@ -144,12 +155,15 @@ impl<'a> Repository<'a> {
     fn manifest_text(&self, version: &str) -> Result<(String, Vec<u8>), RegistryError> {
         let url = self.url("manifests", version);
         let mut response = self.send("GET", &url, MANIFEST_TYPES)?;
-        let text = response
-            .body_mut()
-            .with_config()
-            .limit(LARGEST_MANIFEST)
-            .read_to_vec()
-            .map_err(|source| RegistryError::Network { url, source: Box::new(source) })?;
+        let text =
+            response.body_mut().with_config().limit(LARGEST_MANIFEST).read_to_vec().map_err(|source| {
+                match source {
+                    ureq::Error::BodyExceedsLimit(limit) => {
+                        self.no_image(format!("its manifest has more than {limit} bytes"))
+                    }
+                    source => RegistryError::Network { url, source: Box::new(source) },
+                }
+            })?;
         let digest = sha256(&text);
         if version.starts_with("sha256:") && version != digest {
             return Err(RegistryError::Corrupt(format!("{}@{version}", self.reference.repository)));
@@ -224,8 +238,8 @@ impl<'a> Repository<'a> {
             format!("Basic {}", STANDARD.encode(format!("{}:{}", login.user, login.password.reveal())))
         });
         let challenges = refusal.headers().get_all(header::WWW_AUTHENTICATE);
-        let challenge = challenges.iter().find_map(|line| Challenge::parse(line.to_str().ok()?));
-        let authorization = match challenge {
+        let challenges = challenges.iter().filter_map(|line| line.to_str().ok());
+        let authorization = match Challenge::choose(challenges, basic.is_some()) {
             Some(Challenge::Basic) => basic.ok_or_else(|| self.denied())?,
             Some(Challenge::Bearer { realm, service, scope }) => {
                 let token = self.fetch_token(&realm, service.as_deref(), scope, basic.as_deref())?;
@@ -268,7 +282,7 @@ impl<'a> Repository<'a> {
             url: realm.to_owned(),
             source,
         })?;
-        Ok(if answer.token.is_empty() { answer.access_token } else { answer.token })
+        answer.token().ok_or_else(|| self.denied())
     }
 }
 
@@ -315,10 +329,15 @@ impl ManifestKind {
 
 #[derive(Deserialize)]
 struct TokenAnswer {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    access_token: String,
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+impl TokenAnswer {
+    /// Servers name it in one way, in the other, or in both.
+    fn token(self) -> Option<String> {
+        [self.token, self.access_token].into_iter().flatten().find(|token| !token.is_empty())
+    }
 }
 
 /// `sha256:` and the digest of `bytes`.
@@ -334,6 +353,20 @@ pub(crate) fn digest_text(digest: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_has_one_of_two_names() {
+        let token = |text: &str| serde_json::from_str::<TokenAnswer>(text).expect("JSON").token();
+        for (text, expected) in [
+            (r#"{"token": "a"}"#, Some("a")),
+            (r#"{"access_token": "b", "token": null}"#, Some("b")),
+            (r#"{"access_token": "b", "token": ""}"#, Some("b")),
+            (r#"{"token": "a", "access_token": "b"}"#, Some("a")),
+            (r#"{"expires_in": 60}"#, None),
+        ] {
+            assert_eq!(token(text).as_deref(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn what_is_no_image_says_so() {

@@ -14,18 +14,19 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use meta_host::files::make_private_dir;
+use meta_host::files::{FileError, FileErrorKind, make_private_dir};
 use oci_spec::image::ImageConfiguration;
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
 use super::census::Census;
-use super::entry::{Entry, Found};
+use super::entry::{self, Entry, Found, beside};
 use super::file_system::is_local;
 use super::keeper::Keeper;
 use super::layout::{Layout, Parts};
 use super::names::Names;
 use super::registry::{Manifest, RegistryError, Repository};
+use super::unpack::is_full;
 use super::{in_use, own_command};
 use crate::context::Context;
 use crate::log_line;
@@ -68,7 +69,7 @@ pub(crate) enum StoreError {
     #[error("cannot {action} `{path}`")]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot write to the image store")]
-    Prepare(#[source] meta_host::files::FileError),
+    Prepare(#[source] FileError),
     #[error("cannot hold the lock of a pull")]
     Lease(#[source] meta_host::lease::LeaseError),
     #[error("a layer of the image is broken")]
@@ -96,6 +97,18 @@ impl StoreError {
     /// Whether the same may well succeed in a few seconds.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Registry(error) if error.is_transient())
+    }
+
+    fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Io { source, .. } => is_full(source),
+            Self::Prepare(FileError {
+                kind: FileErrorKind::Write(source) | FileErrorKind::MakeDirectory(source),
+                ..
+            }) => is_full(source),
+            _ => false,
+        }
     }
 
     /// What to do about it.
@@ -165,24 +178,50 @@ impl Store {
             return Ok(Some(image));
         }
         let kept = self.layers.as_ref().map(|layers| Layout::new(layers.join(file_name(digest))));
-        match kept.as_ref().and_then(|layout| Some((layout, layout.load(digest)?))) {
-            None => Ok(None),
-            Some((layout, parts)) => {
-                self.add_with(digest, |rootfs| self.unpack_kept(layout, parts, rootfs)).map(Some)
-            }
+        let Some((layout, _)) = kept.and_then(|layout| layout.load(digest).map(|parts| (layout, parts)))
+        else {
+            return Ok(None);
+        };
+        let made = self.add_with(digest, |rootfs| match intact_parts(&layout, digest)? {
+            Some(parts) => self.unpack_kept(&layout, parts, rootfs),
+            None => Err(StoreError::NotHere),
+        });
+        match made {
+            Err(StoreError::NotHere) => Ok(None),
+            made => made.map(Some),
         }
     }
 
-    /// Downloads and unpacks the image of `found`, unless another process does or has done it.
+    /// Downloads and unpacks the image of `found`, unless another process does or has done it. On a full disk what nobody
+    /// needs is removed, and if there was such a thing it is tried once more.
     pub(crate) fn add(
         &self,
         found: &Manifest,
         repository: &Repository<'_>,
     ) -> Result<StoredImage, StoreError> {
+        match self.try_add(found, repository) {
+            Err(error) if error.is_full_disk() => {
+                // The room that this takes is not room for the image.
+                let _ = fs::remove_dir_all(self.unfinished_layout(&found.digest));
+                if self.tidy() > 0 { self.try_add(found, repository) } else { Err(error) }
+            }
+            result => result,
+        }
+    }
+
+    /// Where the parts of an image are while they are downloaded.
+    fn unfinished_layout(&self, digest: &str) -> PathBuf {
+        match &self.layers {
+            Some(layers) => beside(&layers.join(file_name(digest)), "partial"),
+            None => self.temporary.join(self.entry(digest).name()),
+        }
+    }
+
+    fn try_add(&self, found: &Manifest, repository: &Repository<'_>) -> Result<StoredImage, StoreError> {
         self.add_with(&found.digest, |rootfs| match &self.layers {
             Some(layers) => self.keep_and_unpack(layers, found, repository, rootfs),
             None => {
-                let layout = Layout::new(self.temporary.join(self.entry(&found.digest).name()));
+                let layout = Layout::new(self.unfinished_layout(&found.digest));
                 let parts = self.download_and_unpack(&layout, found, repository, rootfs)?;
                 fs::remove_dir_all(layout.directory()).map_err(io_error("remove", layout.directory()))?;
                 Ok(parts.config)
@@ -204,8 +243,15 @@ impl Store {
             return Ok(image);
         }
         let partial = entry.partial();
-        // An entry that `get` does not take is broken; a partial one is what a killed puller left.
-        self.remove(&[partial.directory(), entry.directory()])?;
+        // Of a killed process with the same pid.
+        self.remove(&[partial.directory()])?;
+        // An entry that `get` does not take is damaged. Another job may run from it, so `tidy` removes it when none does.
+        match fs::rename(entry.directory(), entry::evicted(entry.directory())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("rename", entry.directory())(error));
+            }
+            _ => {}
+        }
         fs::create_dir_all(partial.rootfs()).map_err(io_error("make", &partial.rootfs()))?;
         let made = unpack(&partial.rootfs()).and_then(|config| {
             let census = self.count(&partial)?;
@@ -236,21 +282,19 @@ impl Store {
     ) -> Result<Vec<u8>, StoreError> {
         make_private_dir(layers).map_err(StoreError::Prepare)?;
         let directory = layers.join(file_name(&found.digest));
-        let beside =
-            |extension: &str| directory.with_file_name(format!("{}.{extension}", file_name(&found.digest)));
-        let keeper = Keeper::acquire(&beside("lease"), &found.digest)?;
+        let keeper = Keeper::acquire(&beside(&directory, "lease"), &found.digest)?;
         let layout = Layout::new(directory.clone());
-        if let Some(parts) = layout.load(&found.digest) {
+        if let Some(parts) = intact_parts(&layout, &found.digest)? {
             // Another node was faster. What is complete is not changed any more, so this needs no lock.
             keeper.release()?;
             return self.unpack_kept(&layout, parts, rootfs);
         }
-        let partial = Layout::new(beside("partial"));
+        let partial = Layout::new(self.unfinished_layout(&found.digest));
         let parts = self.download_and_unpack(&partial, found, repository, rootfs)?;
         if keeper.is_lost() {
             return keeper.release().and(Err(StoreError::Stopped));
         }
-        // An incomplete one under the final name was damaged later.
+        // A damaged one under the final name.
         if let Err(error) = fs::remove_dir_all(&directory)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -321,6 +365,16 @@ impl Store {
         flock(&file, kind).map_err(|error| io_error("lock", &path)(error.into()))?;
         Ok(file)
     }
+}
+
+/// Manifest and configuration of kept layers that are what their digests say.
+fn intact_parts(layout: &Layout, digest: &str) -> Result<Option<Parts>, StoreError> {
+    let Some(parts) = layout.load(digest) else { return Ok(None) };
+    if layout.is_intact(&parts.manifest)? {
+        return Ok(Some(parts));
+    }
+    log_line(&format!("WARNING: the kept layers of {digest} are damaged and will be pulled again"));
+    Ok(None)
 }
 
 fn file_name(digest: &str) -> String {

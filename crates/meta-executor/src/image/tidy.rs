@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
-use super::entry::{Entry, is_unfinished};
+use super::entry::{self, Entry, beside, finished_name, is_evicted, is_unfinished};
 use super::eviction::{self, Candidate};
 use super::in_use;
 use super::keeper::Keeper;
@@ -20,39 +20,46 @@ use crate::failure::chain;
 const LONGEST_UNPACKING: Duration = Duration::from_secs(3600);
 
 impl Store {
-    /// Failures are logged: they do not concern the job.
-    pub(super) fn tidy(&self) {
-        for result in [self.remove_leftovers(), self.evict(), self.evict_layers()] {
-            if let Err(error) = result {
+    /// Says how many directories it removed. Failures are logged: they do not concern the job.
+    pub(super) fn tidy(&self) -> usize {
+        let results = [self.remove_leftovers(), self.evict(), self.evict_layers()].into_iter();
+        let removed = results.map(|result| {
+            result.unwrap_or_else(|error| {
                 log::warn!("cannot tidy the image store: {}", chain(&error));
-            }
-        }
+                0
+            })
+        });
+        removed.sum()
     }
 
-    /// What pulls and evictions left that do not run any more.
-    fn remove_leftovers(&self) -> Result<(), StoreError> {
+    /// What pulls and evictions left that do not run any more. Damaged images that jobs still run from stay.
+    fn remove_leftovers(&self) -> Result<usize, StoreError> {
+        let used = in_use::entries(&self.images);
+        let is_free = |path: &Path| !is_evicted(path) || !used.contains(&finished_name(path));
         let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
-        for path in children(&self.images).into_iter().filter(|path| is_unfinished(path)) {
-            found.entry(self.images.join(stem(&path))).or_default().push(path);
+        for path in children(&self.images).into_iter().filter(|path| is_unfinished(path) && is_free(path)) {
+            found.entry(self.images.join(finished_name(&path))).or_default().push(path);
         }
         for path in children(&self.temporary) {
-            found.entry(self.images.join(stem(&path))).or_default().push(path);
+            found.entry(self.images.join(finished_name(&path))).or_default().push(path);
         }
         for path in self.layers.iter().flat_map(|layers| children(layers)).filter(|path| is_unfinished(path))
         {
-            found.entry(path.with_file_name(stem(&path))).or_default().push(path);
+            found.entry(path.with_file_name(finished_name(&path))).or_default().push(path);
         }
+        let mut removed = 0;
         for (of, leftovers) in found {
             // Who works on it holds the lease.
             if let Some(_keeper) = Keeper::try_acquire(&beside(&of, "lease")) {
                 self.remove(&leftovers.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+                removed += leftovers.len();
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
-    fn evict(&self) -> Result<(), StoreError> {
-        let Some(limit) = self.max_size else { return Ok(()) };
+    fn evict(&self) -> Result<usize, StoreError> {
+        let Some(limit) = self.max_size else { return Ok(0) };
         let mut trees = Vec::new();
         {
             // No job may begin to use an image between the look and the renaming.
@@ -66,16 +73,18 @@ impl Store {
             });
             for Candidate { directory, .. } in eviction::plan(candidates.collect(), limit) {
                 log::info!("removing `{}`: over `image_max_size`", directory.display());
-                let evicted = beside(&directory, "evicted");
+                let evicted = entry::evicted(&directory);
                 fs::rename(&directory, &evicted).map_err(io_error("rename", &directory))?;
                 trees.push(evicted);
             }
         }
-        self.remove(&trees.iter().map(PathBuf::as_path).collect::<Vec<_>>())
+        self.remove(&trees.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
+        Ok(trees.len())
     }
 
-    fn evict_layers(&self) -> Result<(), StoreError> {
-        let (Some(limit), Some(layers)) = (self.max_size, &self.layers) else { return Ok(()) };
+    fn evict_layers(&self) -> Result<usize, StoreError> {
+        let (Some(limit), Some(layers)) = (self.max_size, &self.layers) else { return Ok(0) };
+        let mut removed = 0;
         let candidates = children(layers).into_iter().filter_map(|directory| {
             let layout = Layout::new(directory.clone());
             let (bytes, last_use) = (layout.size()?, layout.last_use()?);
@@ -88,44 +97,13 @@ impl Store {
             if let Some(_keeper) = Keeper::try_acquire(&beside(&directory, "lease")) {
                 log::info!("removing `{}`: over `image_max_size`", directory.display());
                 fs::remove_dir_all(&directory).map_err(io_error("remove", &directory))?;
+                removed += 1;
             }
         }
-        Ok(())
+        Ok(removed)
     }
 }
 
 fn children(directory: &Path) -> Vec<PathBuf> {
     fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
-}
-
-/// The name of what an unfinished directory was to be.
-fn stem(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.trim_end_matches(".partial").trim_end_matches(".evicted").to_owned()
-}
-
-/// Not `Path::with_extension`, which would take `.root-only` away.
-fn beside(path: &Path, extension: &str) -> PathBuf {
-    path.with_file_name(format!("{}.{extension}", path.file_name().unwrap_or_default().to_string_lossy()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn leftovers_belong_to_the_entry_whose_name_they_had() {
-        for (name, entry) in [
-            ("sha256-12.partial", "sha256-12"),
-            ("sha256-12.root-only.partial", "sha256-12.root-only"),
-            ("sha256-12.root-only.evicted", "sha256-12.root-only"),
-            ("sha256-12.root-only", "sha256-12.root-only"),
-        ] {
-            assert_eq!(stem(&Path::new("/images").join(name)), entry);
-        }
-        assert_eq!(
-            beside(Path::new("/i/sha256-12.root-only"), "lease"),
-            Path::new("/i/sha256-12.root-only.lease")
-        );
-    }
 }

@@ -28,18 +28,23 @@ pub(crate) enum UnpackError {
 }
 
 impl UnpackError {
-    /// Whether the image is at fault, whatever node unpacks it.
+    /// Whether the image is at fault, whatever node unpacks it. A disk that cannot be read is this node's.
     pub(crate) fn is_the_images(&self) -> bool {
-        matches!(self, Self::Layer { .. })
+        matches!(self, Self::Layer { source, .. } if source.raw_os_error().is_none())
     }
 
     /// Whether there is no room.
     pub(crate) fn is_full_disk(&self) -> bool {
         let (Self::Open { source, .. } | Self::Layer { source, .. } | Self::Entry { source, .. }) = self;
-        source
-            .raw_os_error()
-            .is_some_and(|number| [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error).contains(&number))
+        is_full(source)
     }
+}
+
+/// Whether there is no room on the disk, or none for this user.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|number| [Errno::NOSPC, Errno::DQUOT].map(Errno::raw_os_error).contains(&number))
 }
 
 /// Unpacks `layers`, lowest first, over what is in the directory `rootfs`.

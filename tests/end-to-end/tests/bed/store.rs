@@ -18,10 +18,12 @@ use crate::Test;
 pub(crate) const TESTS: &[Test] = &[
     ("store: sixteen jobs at once pull once", sixteen_at_once),
     ("store: a killed puller is replaced, and what it left is removed", killed_puller),
+    ("store: what a crash of the node left of a download is loaded anew", crashed_download),
     ("store: a job waits for another one's pull", waiting),
     ("store: leftovers of dead pulls are removed, living ones are left", leftovers),
     ("store: damaged images are noticed and made anew", damage),
     ("store: a full disk is a system failure that says so", full_disk),
+    ("store: on a full disk what nobody needs makes room", room_on_a_full_disk),
     ("store: least recently used images go, those in use stay", eviction),
     ("store: nodes share compressed layers", shared_layers),
     ("store: kept layers are a layout that others read", layout),
@@ -98,6 +100,32 @@ fn killed_puller() {
     assert_eq!(children(&temporary(&site)), Vec::<String>::new());
     let left = entries(&site);
     assert!(left.len() == 1 && !left[0].contains('.'), "{left:?}");
+}
+
+/// Files that were renamed and not written to the disk are there, and empty.
+fn crashed_download() {
+    let front = slow_front();
+    let site = Site::new("");
+    let name = front.image("multilayer:latest");
+    let mut puller =
+        site.job(&name, json!({})).command(&["prepare"]).stdout(Stdio::null()).spawn().expect("it starts");
+    let layers = || {
+        let layouts = children(&temporary(&site)).into_iter();
+        let blobs = layouts.map(|layout| temporary(&site).join(layout).join("blobs/sha256"));
+        let files = blobs.flat_map(|blobs| children(&blobs).into_iter().map(move |name| blobs.join(name)));
+        // Two texts of a few kB, then the layers.
+        let is_layer = |file: &PathBuf| fs::metadata(file).is_ok_and(|found| found.len() > 100_000);
+        files.filter(|file| file.extension().is_none() && is_layer(file)).collect::<Vec<_>>()
+    };
+    wait_for("a complete layer", || !layers().is_empty());
+    puller.kill().expect("it is our child");
+    puller.wait().expect("it is our child");
+    for layer in layers() {
+        fs::write(layer, "").expect("it is ours");
+    }
+    let job = site.job(&name, json!({}));
+    job.prepare().success();
+    job.run("build_script", "cat /data/kept/file").success();
 }
 
 fn waiting() {
@@ -185,14 +213,16 @@ fn damage() {
     }
 }
 
-/// `prepare` in a mount namespace of its own, with a tmpfs of `size` at `place`.
-fn prepare_with_tmpfs(site: &Site, place: &Path, size: &str) -> (i32, String) {
+/// `prepare` of `job` in a mount namespace of its own, with a tmpfs of `size` at `place`, in which `before` has been run.
+fn prepare_with_tmpfs(job: &Job<'_>, place: &Path, size: &str, before: &str) -> (i32, String) {
     fs::create_dir_all(place).expect("the site is writable");
-    let job = site.job(&image("large:latest"), json!({}));
     let plain = job.command(&["prepare"]);
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
-    command.arg("mount -t tmpfs -o mode=700,size=$SIZE none $PLACE && exec \"$@\" 2>&1").arg("sh");
+    command.arg(format!(
+        "mount -t tmpfs -o mode=700,size=$SIZE none $PLACE && cd $PLACE && {{ {before}\n}} && exec \"$@\" 2>&1"
+    ));
+    command.arg("sh");
     command.arg(plain.get_program()).args(plain.get_args());
     command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("SIZE", size).env("PLACE", place).stdin(Stdio::null());
@@ -202,16 +232,30 @@ fn prepare_with_tmpfs(site: &Site, place: &Path, size: &str) -> (i32, String) {
 
 fn full_disk() {
     let site = Site::new("level = \"B\"");
-    let (code, log) = prepare_with_tmpfs(&site, &site.path().join("node"), "20m");
+    let job = site.job(&image("large:latest"), json!({}));
+    let (code, log) = prepare_with_tmpfs(&job, &site.path().join("node"), "20m", "true");
     assert_eq!(code, SYSTEM_FAILURE, "{log}");
     assert!(log.contains("cannot write `") && log.contains("No space left on device"), "{log}");
     assert!(log.contains("hint: check that the node has room"), "{log}");
     // The layers find room and what is in them does not.
     let scratch = site.path().join("scratch");
     let site = Site::new(&format!("level = \"B\"\nimage_tmp_dir = \"{}\"", scratch.display()));
-    let (code, log) = prepare_with_tmpfs(&site, &site.path().join("node"), "40m");
+    let job = site.job(&image("large:latest"), json!({}));
+    let (code, log) = prepare_with_tmpfs(&job, &site.path().join("node"), "40m", "true");
     assert_eq!(code, SYSTEM_FAILURE, "{log}");
     assert!(log.contains("no space left on device while the image was unpacked"), "{log}");
+}
+
+fn room_on_a_full_disk() {
+    let site = Site::new("level = \"B\"");
+    let job = site.job(&image("busybox:latest"), json!({}));
+    let digest = "1".repeat(64);
+    let leave = format!(
+        "umask 077; mkdir -p images/sha256-{digest}.partial && head -c 7m /dev/zero > images/sha256-{digest}.partial/file"
+    );
+    let (code, log) = prepare_with_tmpfs(&job, &site.path().join("node"), "8m", &leave);
+    assert_eq!(code, 0, "{log}");
+    assert!(log.contains("Using docker image sha256:"), "{log}");
 }
 
 fn eviction() {
@@ -304,13 +348,21 @@ fn shared_layers() {
         .into_iter()
         .max_by_key(|blob| fs::metadata(blobs.join(blob)).map_or(0, |found| found.len()))
         .expect("there are blobs");
-    fs::write(blobs.join(largest), "short").expect("it is ours");
-    let fourth = node();
-    prepare(&fourth, "always");
-    assert!(front.take_seen().len() > 4);
-    let fifth = node();
-    prepare(&fifth, "if-not-present");
-    assert_eq!(front.take_seen(), []);
+    let largest = blobs.join(largest);
+    let good = fs::read(&largest).expect("it is ours");
+    let bad = [&good[..good.len() / 2], &vec![0; good.len() - good.len() / 2]].concat();
+    for (damage, policy, what) in [
+        (&b"short"[..], "always", "it is short"),
+        (&bad, "always", "a half is zero"),
+        (&bad, "if-not-present", "unasked"),
+    ] {
+        fs::write(&largest, damage).expect("it is ours");
+        prepare(&node(), policy);
+        assert!(front.take_seen().len() > 4, "{what}");
+        assert!(fs::read(&largest).expect("it is there again") == good, "{what}");
+        prepare(&node(), "if-not-present");
+        assert_eq!(front.take_seen(), [], "{what}");
+    }
 }
 
 fn layout() {

@@ -11,6 +11,11 @@ pub(crate) enum Challenge {
 }
 
 impl Challenge {
+    /// The first of the header lines that can be answered: without a login only a token can be had.
+    pub(crate) fn choose<'a>(lines: impl Iterator<Item = &'a str>, has_login: bool) -> Option<Self> {
+        lines.filter_map(Self::parse).find(|challenge| has_login || *challenge != Self::Basic)
+    }
+
     /// Understands one header line. `None` if it asks for something else.
     pub(crate) fn parse(header: &str) -> Option<Self> {
         let header = header.trim();
@@ -68,6 +73,15 @@ impl<'a> Iterator for Parameters<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_registry_may_offer_several_ways() {
+        let bearer = || Challenge::Bearer { realm: "https://a/t".to_owned(), service: None, scope: None };
+        let offered = ["Negotiate", "Basic realm=\"x\"", "Bearer realm=\"https://a/t\""];
+        assert_eq!(Challenge::choose(offered.into_iter(), false), Some(bearer()));
+        assert_eq!(Challenge::choose(offered.into_iter(), true), Some(Challenge::Basic));
+        assert_eq!(Challenge::choose(["Basic"].into_iter(), false), None);
+    }
 
     #[test]
     fn challenges_are_understood() {
