@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use meta_core::name::InstanceName;
-use meta_host::Environment;
 use meta_host::arguments::CommonArgs;
+use meta_host::{Environment, app};
 
 use crate::context::Context;
 use crate::failure::StageFailure;
@@ -45,6 +45,7 @@ enum Stage {
 
 /// Runs one of gitlab-runner's calls.
 pub(crate) fn main(args: &Args) -> ExitCode {
+    app::start_log(args.common.level());
     let environment = Environment::capture();
     match stage(args, &environment) {
         Ok(()) => ExitCode::SUCCESS,

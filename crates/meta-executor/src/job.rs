@@ -1,7 +1,7 @@
 //! The job as gitlab-runner describes it in `JOB_RESPONSE_FILE`.
 //!
-//! `CUSTOM_ENV_*` is not used: job variables can forge it. The file has GitLab's predefined variables first, so the first
-//! occurrence of a key is GitLab's.
+//! The file has GitLab's predefined variables first, so the first occurrence of a key is GitLab's. `CUSTOM_ENV_*`, which job
+//! variables can forge, is for what a job may choose freely (`job_variables`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

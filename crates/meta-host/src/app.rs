@@ -29,7 +29,8 @@ pub fn report(error: &dyn Failure) {
     let _ = writeln!(std::io::stderr(), "{}", error.report());
 }
 
-fn start_log(level: LevelFilter) {
+/// Starts the log on stderr, for a program that reports its errors itself.
+pub fn start_log(level: LevelFilter) {
     let mut builder = env_logger::Builder::new();
     builder
         .filter_level(LevelFilter::Off)

@@ -7,7 +7,7 @@ use log::LevelFilter;
 
 use crate::{Environment, Failure, exit};
 
-/// Flags of every program but the executor's stages; each one is also an environment variable.
+/// Flags of every program; each one is also an environment variable.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CommonArgs {
     /// Configuration file [default: gitlab-meta-runner.toml in $XDG_CONFIG_HOME or ~/.config]

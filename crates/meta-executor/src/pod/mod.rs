@@ -4,7 +4,7 @@
 //! init of its own:
 //!
 //! ```text
-//! driver  (host)          `run` in this file: writes the id maps, passes the spec, waits, forwards SIGTERM
+//! driver  (host)          `driver::run`: writes the id maps, passes the spec, waits, forwards SIGTERM
 //!   outer (user ns ...)   `outer::main`: unshares, becomes root in the namespace, starts the init
 //!     init (PID 1)        `init::main`: mounts, starts the command, reaps, ends the pod
 //!       command           bash for helper stages, Apptainer for the others

@@ -83,6 +83,8 @@ fn allowed_images() {
     let default =
         Site::new(&format!("image = \"{}\"\nallowed_images = [\"other\"]", image("busybox:latest")));
     default.job(&image("busybox:latest"), json!({})).prepare().success();
+    let odd = Site::new("allowed_images = [\"[a\"]").job(&image("busybox:latest"), json!({})).prepare();
+    odd.failed(BUILD_FAILURE, "warning: a glob of `[executor]`: error parsing glob '[a'");
 }
 
 fn what_can_never_work() {
