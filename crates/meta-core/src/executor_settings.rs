@@ -29,6 +29,8 @@ pub struct ExecutorSettings {
     pub allowed_pull_policies: Vec<PullPolicy>,
     /// For jobs without `image:`.
     pub image: Option<String>,
+    /// Whether an `entrypoint:` of the job is ignored.
+    pub disable_entrypoint_overwrite: bool,
     /// Globs; empty: every image.
     pub allowed_images: Vec<String>,
     /// Services of every job.
@@ -154,6 +156,7 @@ pub fn expand(config: &ExecutorConfig, variables: &Variables) -> Result<Executor
         pull_policy,
         allowed_pull_policies,
         image: text(&config.image).filter(|image| !image.is_empty()),
+        disable_entrypoint_overwrite: config.disable_entrypoint_overwrite,
         allowed_images: texts(&config.allowed_images),
         services: config.services.iter().map(|service| service::expand(service, &expansion)).collect(),
         allowed_services: texts(&config.allowed_services),

@@ -66,7 +66,7 @@ fn stage(args: &Args, environment: &Environment) -> Result<(), StageFailure> {
     let context = Context::load(&args.instance, paths.data_dir, environment, &job)?;
     match &args.stage {
         Stage::Config => config::run(&context, &job),
-        Stage::Prepare => prepare::run(&context, &job),
+        Stage::Prepare => prepare::run(&context, job),
         Stage::Run { script, stage } => run::run(&context, &job, script, stage),
         Stage::Cleanup => cleanup::run(&context),
     }

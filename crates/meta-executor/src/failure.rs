@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::pod::driver::StoppedBy;
+
 /// A stage that did not succeed. gitlab-runner tries a system failure in `prepare` three times and lets users retry it by
 /// `retry: runner_system_failure`; a build failure is the job's own and final.
 #[derive(Debug)]
@@ -13,7 +15,7 @@ pub(crate) enum StageFailure {
     /// The job's script ended with this code, or the job asks for something that can never work.
     Build { message: Option<Message> },
     /// The node, the configuration or this program is at fault.
-    System { message: Message },
+    System { message: Option<Message> },
 }
 
 /// What the job log says.
@@ -29,6 +31,17 @@ impl StageFailure {
         Self::Build { message: None }
     }
 
+    /// The stage was told to stop. Where gitlab-runner did it, the job log has its reason already.
+    pub(crate) fn stopped(by: StoppedBy) -> Self {
+        match by {
+            StoppedBy::Runner => Self::System { message: None },
+            StoppedBy::Other => Self::system_with_hint(
+                "the job was stopped",
+                "the allocation has come to its end, or somebody ended this process",
+            ),
+        }
+    }
+
     /// The job must be changed.
     pub(crate) fn job(text: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Build { message: Some(Message { text: text.into(), hint: Some(hint.into()) }) }
@@ -36,12 +49,12 @@ impl StageFailure {
 
     /// Ours or the node's fault, with the causes.
     pub(crate) fn system(error: &dyn Error) -> Self {
-        Self::System { message: Message { text: chain(error), hint: None } }
+        Self::System { message: Some(Message { text: chain(error), hint: None }) }
     }
 
     /// The same, with advice.
     pub(crate) fn system_with_hint(text: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::System { message: Message { text: text.into(), hint: Some(hint.into()) } }
+        Self::System { message: Some(Message { text: text.into(), hint: Some(hint.into()) }) }
     }
 
     /// A file or directory of the job cannot be made or written.
@@ -62,7 +75,9 @@ impl StageFailure {
 
 impl fmt::Display for StageFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Build { message: Some(message) } | Self::System { message }) = self else { return Ok(()) };
+        let (Self::Build { message: Some(message) } | Self::System { message: Some(message) }) = self else {
+            return Ok(());
+        };
         write!(f, "ERROR: {}", message.text)?;
         match &message.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),
@@ -99,5 +114,11 @@ mod tests {
     fn messages_have_their_hint_below() {
         assert_eq!(StageFailure::job("no image", "name one").to_string(), "ERROR: no image\nhint: name one");
         assert_eq!(StageFailure::script().to_string(), "");
+        assert_eq!(StageFailure::stopped(StoppedBy::Runner).to_string(), "");
+        assert!(
+            StageFailure::stopped(StoppedBy::Other)
+                .to_string()
+                .starts_with("ERROR: the job was stopped\nhint: ")
+        );
     }
 }

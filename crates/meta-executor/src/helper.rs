@@ -12,6 +12,7 @@ use crate::entry;
 use crate::failure::StageFailure;
 use crate::image::prepared::prepared_image;
 use crate::job::{Image, Job};
+use crate::ownership;
 use crate::pod::spec::{Bind, Mapping};
 use crate::pull;
 use crate::state::{JobState, PreparedImage};
@@ -66,8 +67,7 @@ pub(crate) fn container<'a>(
         environment,
         has_shell: true,
         sees_gpus: false,
-        // docker's helper: what is checked out must be writable for whatever user the image runs as.
-        umask: 0,
+        umask: ownership::helper_umask(context, job),
         more_binds: vec![Bind {
             source: wrapper_directory(context),
             target: PathBuf::from(RUNNER_DIRECTORY),

@@ -17,6 +17,11 @@ pub(crate) fn value<'a>(name: &str, job: &'a Job, environment: &'a Environment) 
     expanded.or_else(|| job.variable(name))
 }
 
+/// Whether gitlab-runner takes this value of a switch as true (Go's `strconv.ParseBool`).
+pub(crate) fn is_true(value: &str) -> bool {
+    ["1", "t", "true"].contains(&value.to_lowercase().as_str())
+}
+
 /// Replaces `$NAME` and `${NAME}` once, as Go's `os.Expand` does: unknown names and the shell's own parameters are empty, `$$` is
 /// a dollar, a dollar before anything else stays.
 pub(crate) fn expand_with(text: &str, value: impl Fn(&str) -> String) -> String {

@@ -21,6 +21,7 @@ mod layer;
 mod network;
 mod node;
 mod owner;
+mod ownership;
 mod plain;
 mod pod;
 mod pull;

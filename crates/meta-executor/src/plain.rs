@@ -14,12 +14,13 @@ use crate::context::Context;
 use crate::directories::make;
 use crate::entry;
 use crate::failure::{StageFailure, chain};
+use crate::job::Job;
 use crate::node::{Layer, Node};
 use crate::pod::driver;
 use crate::pod::init::ENTRY_FD;
 use crate::pod::spec::{Bind, EntryText, Mapping, PodCommand, PodSpec, RootSpec};
 use crate::state::JobState;
-use crate::{gpu, removal, tools};
+use crate::{gpu, ownership, removal, tools};
 
 /// Apptainer's arguments for everything at this level. Its own `/dev` is docker's but for `full`.
 const BASE: [&str; 7] = [
@@ -83,6 +84,7 @@ pub(crate) fn pod(context: &Context, node: &Node, container: Container<'_>) -> R
 /// The command that runs the helper script `script` with the host's programs.
 pub(crate) fn helper(
     context: &Context,
+    job: &Job,
     state: &JobState,
     node: &Node,
     script: &Path,
@@ -124,7 +126,8 @@ pub(crate) fn helper(
         ["/bin/bash", "-c", &format!(". /proc/self/fd/{ENTRY_FD}"), "bash", "/bin/bash"].map(str::to_owned),
     );
     let text = EntryText::new(entry::script(&tools::environment(context).into_iter().collect()));
-    Ok(spec(context, node, &state.hostname, 0, args, text, script))
+    let umask = ownership::helper_umask(context, job);
+    Ok(spec(context, node, &state.hostname, umask, args, text, script))
 }
 
 /// Whether a container can be run at this level, and what it can write to.

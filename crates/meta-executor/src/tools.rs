@@ -6,6 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use nix::unistd::getppid;
 
 use crate::context::Context;
+use crate::job::Job;
+use crate::ownership;
 use crate::pod::spec::{Bind, HostToolsRoot, PodCommand, PodSpec, RootSpec};
 use crate::state::JobState;
 
@@ -34,11 +36,10 @@ const NETWORK_VARIABLES: [&str; 10] = [
 const MODULE_VARIABLES: [&str; 3] = ["LD_LIBRARY_PATH", "GIT_EXEC_PATH", "GIT_TEMPLATE_DIR"];
 
 /// The pod that runs the helper script `script`.
-pub(crate) fn pod(context: &Context, state: &JobState, script: &Path) -> PodSpec {
+pub(crate) fn pod(context: &Context, job: &Job, state: &JobState, script: &Path) -> PodSpec {
     PodSpec {
         hostname: state.hostname.clone(),
-        // docker's helper: what is checked out must be writable for whatever user the image runs as.
-        umask: 0,
+        umask: ownership::helper_umask(context, job),
         root: RootSpec::HostTools(root(context, state)),
         command: PodCommand {
             program: PathBuf::from("/bin/bash"),

@@ -44,9 +44,9 @@ impl Cluster {
         text
     }
 
-    /// Puts a runner into the batch queue for `jobs` jobs. Gives the number of the batch job.
-    pub fn submit(&self, jobs: usize) -> String {
-        run(&mut self.sbatch(jobs)).trim().to_owned()
+    /// Puts a runner into the batch queue for `jobs` jobs, with these options of sbatch. Gives the number of the batch job.
+    pub fn submit(&self, jobs: usize, options: &[&str]) -> String {
+        run(self.sbatch(jobs).args(options)).trim().to_owned()
     }
 
     fn batch_log(&self) -> PathBuf {

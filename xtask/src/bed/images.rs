@@ -35,6 +35,7 @@ const IMAGES: &[Image] = &[
     image!("noshell", "latest"),
     image!("multilayer", "latest"),
     image!("large", "latest"),
+    image!("ports", "latest"),
     image!("postgres", "latest"),
     image!("redis", "latest"),
     image!("nginx", "latest"),

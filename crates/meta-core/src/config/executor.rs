@@ -25,6 +25,8 @@ pub struct ExecutorConfig {
     pub allowed_pull_policies: Option<Vec<Template>>,
     /// For jobs without `image:`.
     pub image: Option<Template>,
+    /// Whether jobs must leave the entrypoints of images as they are.
+    pub disable_entrypoint_overwrite: bool,
     /// Globs; without them all images.
     pub allowed_images: Option<Vec<Template>>,
     /// Services of every job.
@@ -136,6 +138,7 @@ pub(crate) fn read(section: Section<'_>) -> ExecutorConfig {
         pull_policy: section.one_or_more_templates("pull_policy"),
         allowed_pull_policies: section.templates("allowed_pull_policies", Use::Text),
         image: section.template("image", Use::Text),
+        disable_entrypoint_overwrite: section.bool("disable_entrypoint_overwrite").unwrap_or(false),
         allowed_images: section.templates("allowed_images", Use::Text),
         services: read_services(&section),
         allowed_services: section.templates("allowed_services", Use::Text),

@@ -31,7 +31,7 @@ pub(super) fn run(words: Vec<String>, mapping: Mapping) -> Result<(), StoreError
     let outcome = driver::run(&spec, mapping).map_err(StoreError::Pod);
     heed_stop_signals();
     let outcome = outcome?;
-    if outcome.stopped {
+    if outcome.stopped.is_some() {
         return Err(StoreError::Stopped);
     }
     match u8::try_from(outcome.code) {

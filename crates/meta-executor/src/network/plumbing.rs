@@ -31,7 +31,8 @@ pub(crate) fn make(network: &OwnNetwork) -> Result<(), PodError> {
     if !output.status.success() {
         return Err(refused("pasta", &output));
     }
-    ip(&network.ip, "link set lo up\n")
+    ip(&network.ip, "link set lo up\n")?;
+    open_low_ports()
 }
 
 /// Makes the bridge and lets services send through it. Not every kernel allows it.
@@ -65,7 +66,11 @@ pub(crate) fn configure_service(ip_program: &Path, address: Ipv4Addr) -> Result<
             "link set lo up\naddr add {address}/{PREFIX} dev eth0\nlink set eth0 up\nroute add default via {JOB}\n"
         ),
     )?;
-    // docker's containers may open low ports as any user.
+    open_low_ports()
+}
+
+/// docker's containers may open low ports as any user. It is a setting of the network that this process is in.
+fn open_low_ports() -> Result<(), PodError> {
     write_sysctl("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
 }
 

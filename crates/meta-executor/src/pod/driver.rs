@@ -29,8 +29,17 @@ pub(crate) struct Outcome {
     pub(crate) started: bool,
     /// Whether it found no entrypoint.
     pub(crate) no_entrypoint: bool,
-    /// Whether the pod was told to stop.
-    pub(crate) stopped: bool,
+    /// Whether the pod was told to stop, and by whom.
+    pub(crate) stopped: Option<StoppedBy>,
+}
+
+/// Who told a process of ours to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoppedBy {
+    /// gitlab-runner, our parent, which says by itself why: a cancel or a timeout. Or it has ended.
+    Runner,
+    /// Anybody else: the batch system at the end of the allocation.
+    Other,
 }
 
 /// Where a pod gets its user namespace from.
@@ -115,13 +124,15 @@ impl Pod {
     }
 
     fn wait(mut self, signals: &SignalFd, parent: Pid, watch: &mut dyn FnMut()) -> Result<Outcome, PodError> {
-        let mut outcome = Outcome { code: 0, started: false, no_entrypoint: false, stopped: false };
+        let mut outcome = Outcome { code: 0, started: false, no_entrypoint: false, stopped: None };
         let mut deadline: Option<Instant> = None;
         loop {
             watch();
             if !self.link.has_buffered_line() && !self.wait_for_report(signals)? {
-                if !outcome.stopped && (stop_was_asked_for(signals) || getppid() != parent) {
-                    outcome.stopped = true;
+                let orphaned = (getppid() != parent).then_some(StoppedBy::Runner);
+                let request = stop_request(signals).or(orphaned);
+                if outcome.stopped.is_none() && request.is_some() {
+                    outcome.stopped = request;
                     deadline = Some(Instant::now() + GRACE);
                     // One byte means: SIGTERM to everybody. A pod that is gone needs none.
                     let _ = self.link.send(b"t");
@@ -166,6 +177,9 @@ impl Pod {
     }
 }
 
-pub(crate) fn stop_was_asked_for(signals: &SignalFd) -> bool {
-    matches!(signals.read_signal(), Ok(Some(_)))
+/// Who asked for a stop since the last look, if anybody did.
+pub(crate) fn stop_request(signals: &SignalFd) -> Option<StoppedBy> {
+    let signal = signals.read_signal().ok().flatten()?;
+    let is_parent = i32::try_from(signal.ssi_pid).is_ok_and(|sender| sender == getppid().as_raw());
+    Some(if is_parent { StoppedBy::Runner } else { StoppedBy::Other })
 }

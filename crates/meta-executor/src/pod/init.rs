@@ -49,6 +49,8 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
         // The outer process has done it otherwise.
         close_others(&[&control, reports])?;
     }
+    // Else it is called `exe`, like the link that it was started by. A name is a convenience.
+    let _ = rustix::thread::set_name(c"meta-executor");
     // gitlab-runner signals its process group. The pod hears of it from the driver, and once.
     setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(doing("leave the process group"))?;
     close_others(&[&control, reports])?;

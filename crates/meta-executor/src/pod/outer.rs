@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -115,6 +116,8 @@ fn start_init(control: &OwnedFd, reports: &OwnedFd) -> Result<(), PodError> {
         inherit(inherited)?;
     }
     let status = Command::new("/proc/self/exe")
+        // It is what `ps` shows to the job as process 1.
+        .arg0("meta-executor")
         .arg("pod-init")
         .args([control, reports].map(|pipe| pipe.as_raw_fd().to_string()))
         .env_clear()

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{StartedService, output};
 use crate::context::JobPaths;
 use crate::job::Job;
-use crate::log_line;
+use crate::{job_variables, log_line};
 
 const GREY: &str = "\x1b[0;37m";
 const RESET: &str = "\x1b[0;m";
@@ -31,7 +31,7 @@ struct Followed {
 impl Follower {
     /// Begins with `services`, if `job` wants it.
     pub(crate) fn new(job: &Job, services: &[StartedService]) -> Self {
-        if !is_true(job.variable("CI_DEBUG_SERVICES").unwrap_or_default()) {
+        if !job_variables::is_true(job.variable("CI_DEBUG_SERVICES").unwrap_or_default()) {
             return Self::default();
         }
         let followed = |service: &StartedService| Followed {
@@ -73,9 +73,4 @@ impl Follower {
 
 fn file(paths: &JobPaths) -> PathBuf {
     paths.job.join("services-followed.json")
-}
-
-/// As gitlab-runner reads a switch (Go's `strconv.ParseBool`).
-fn is_true(value: &str) -> bool {
-    ["1", "t", "true"].contains(&value.to_lowercase().as_str())
 }

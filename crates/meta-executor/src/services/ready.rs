@@ -12,7 +12,7 @@ use crate::failure::StageFailure;
 use crate::holder::Holder;
 use crate::holder::protocol::{Answer, Refusal};
 use crate::log_line;
-use crate::pod::driver::stop_was_asked_for;
+use crate::pod::driver::stop_request;
 
 /// A service of which no port is known may still end at once, and then its log says why.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -57,11 +57,8 @@ pub(crate) fn wait(
         let Some(next) = open.iter().map(|service| limit_of(service)).min() else { return Ok(()) };
         let pause = (next - elapsed).min(Duration::from_millis(200));
         let answer = holder.answer(pause, &signals.as_fd()).map_err(|error| StageFailure::system(&error))?;
-        if stop_was_asked_for(signals) {
-            return Err(StageFailure::system_with_hint(
-                "the job was stopped",
-                "this is a cancel, a timeout or the end of the allocation",
-            ));
+        if let Some(by) = stop_request(signals) {
+            return Err(StageFailure::stopped(by));
         }
         let Some(answer) = answer else { continue };
         match answer {

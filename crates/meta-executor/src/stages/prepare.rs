@@ -19,10 +19,14 @@ use crate::services::plan::{Plan, plan};
 use crate::services::start::{self, Surroundings};
 use crate::services::{self, ready};
 use crate::state::JobState;
-use crate::{directories, helper, hostname, log_line, pull, sweep, tools};
+use crate::{directories, helper, hostname, log_line, ownership, pull, sweep, tools};
 
 /// Prepares the job. Everything that the job log should know is printed.
-pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
+pub(crate) fn run(context: &Context, mut job: Job) -> Result<(), StageFailure> {
+    if context.settings.disable_entrypoint_overwrite {
+        drop_entrypoints(&mut job);
+    }
+    let job = &job;
     let configured = services::configured(&context.settings.services);
     let plan = plan(&configured, &job.services);
     refuse_too_many(&plan, context.settings.services_limit)?;
@@ -49,6 +53,7 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
         context.environment.hostname,
         node.level()
     ));
+    ownership::announce(context, job);
     if !context.settings.description.is_empty() {
         log_line(&context.settings.description);
     }
@@ -67,6 +72,15 @@ pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     write_host_files(context, &hostname, &hosts)?;
     JobState { hostname, mapping: node.mapping, directories, image, helper }.save(&context.paths)?;
     holder.map_or(Ok(()), |holder| holder.stay().map_err(|error| StageFailure::system(&error)))
+}
+
+/// With docker's warning for each.
+fn drop_entrypoints(job: &mut Job) {
+    let overridden = std::iter::once(&mut job.image).chain(&mut job.services);
+    for image in overridden.filter(|image| !image.entrypoint.is_empty()) {
+        log_line("WARNING: Entrypoint override disabled");
+        image.entrypoint.clear();
+    }
 }
 
 fn refuse_too_many(plan: &Plan<'_>, limit: Option<usize>) -> Result<(), StageFailure> {

@@ -16,7 +16,7 @@ use crate::pod::spec::{Mapping, PodSpec};
 use crate::services::follow::Follower;
 use crate::stage::{Place, place};
 use crate::state::JobState;
-use crate::{container, helper, layer, owner, plain, tools};
+use crate::{container, helper, layer, owner, ownership, plain, tools};
 
 /// Runs the script. A failing script is a build failure with its exit code in `BUILD_EXIT_CODE_FILE`.
 pub(crate) fn run(context: &Context, job: &Job, script: &Path, stage: &str) -> Result<(), StageFailure> {
@@ -28,6 +28,7 @@ pub(crate) fn run(context: &Context, job: &Job, script: &Path, stage: &str) -> R
     owner::write(&running, &owner::of(getpid().as_raw()))
         .map_err(|error| StageFailure::disk(&running, &error))?;
     if place == Place::Image {
+        hand_over(context, job, &state)?;
         layer::begin(&context.paths)?;
     }
     let mut follower = Follower::load(&context.paths);
@@ -35,10 +36,26 @@ pub(crate) fn run(context: &Context, job: &Job, script: &Path, stage: &str) -> R
         .map_err(|error| StageFailure::system(&error))?;
     follower.print_new();
     follower.save(&context.paths);
-    if place == Place::Image && !outcome.stopped {
+    if place == Place::Image && outcome.stopped.is_none() {
         layer::finish(&context.paths)?;
     }
     judge(context, &state, &pod, outcome)
+}
+
+/// Gives the checkout to the image's user, where the job wants that.
+fn hand_over(context: &Context, job: &Job, state: &JobState) -> Result<(), StageFailure> {
+    let Some(script) = ownership::script(context, job, state) else { return Ok(()) };
+    let script = ownership::save(context, &script)?;
+    let pod = pod(context, job, state, Place::Helper, &script)?;
+    let outcome = driver::run(&pod, state.mapping).map_err(|error| StageFailure::system(&error))?;
+    match (outcome.stopped, outcome.code) {
+        (Some(by), _) => Err(StageFailure::stopped(by)),
+        (None, 0) => Ok(()),
+        (None, code) => Err(StageFailure::system_with_hint(
+            format!("cannot give the project's directory to the image's user (exit code {code})"),
+            "the lines above say why; without `FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR` it is open to every user",
+        )),
+    }
 }
 
 fn pod(
@@ -57,8 +74,8 @@ fn pod(
     match (container, state.mapping) {
         (Some(container), Mapping::Unmapped) => plain::pod(context, &node()?, container),
         (Some(container), _) => Ok(container::pod(context, &node()?.apptainer, container)),
-        (None, Mapping::Unmapped) => plain::helper(context, state, &node()?, script),
-        (None, _) => Ok(tools::pod(context, state, script)),
+        (None, Mapping::Unmapped) => plain::helper(context, job, state, &node()?, script),
+        (None, _) => Ok(tools::pod(context, job, state, script)),
     }
 }
 
@@ -76,11 +93,8 @@ fn home(context: &Context, state: &JobState, place: Place) -> Result<Home, Stage
 }
 
 fn judge(context: &Context, state: &JobState, pod: &PodSpec, outcome: Outcome) -> Result<(), StageFailure> {
-    if outcome.stopped {
-        return Err(StageFailure::system_with_hint(
-            "the job was stopped",
-            "this is a cancel, a timeout or the end of the allocation",
-        ));
+    if let Some(by) = outcome.stopped {
+        return Err(StageFailure::stopped(by));
     }
     if outcome.no_entrypoint {
         let entrypoint = state.image.entrypoint.first().map_or("", String::as_str);

@@ -1,8 +1,9 @@
 //! How jobs end, and what is left of them: nothing.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use end_to_end::bed::image;
 use end_to_end::executor::Site;
@@ -40,10 +41,15 @@ fn terminate(level: &str) {
     let site = site(level);
     let job = site.job(&image("debian:sid"), json!({})).prepared();
     let mark = if level == "A" { 700_101 } else { 700_102 };
-    let mut child = job.start("build_script", &stubborn(mark));
+    let script = job.script(&stubborn(mark));
+    let mut run = job.command(&["run", &script, "build_script"]);
+    let run = run.process_group(0).stderr(Stdio::piped()).spawn().expect("meta-executor starts");
     wait_until("the script runs", LIMIT, || with_mark(&format!("sleep {mark}")).len() >= 3);
-    send("TERM", &format!("-{}", child.id()));
-    child.wait().expect("the driver is our child");
+    send("TERM", &format!("-{}", run.id()));
+    let output = run.wait_with_output().expect("the driver is our child");
+    // `send` is not the driver's parent: a signal of gitlab-runner's own needs no words.
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("ERROR: the job was stopped\nhint: the allocation has come to its end"), "{log}");
     wait_until("all processes are gone", LIMIT, || with_mark(&format!("sleep {mark}")).is_empty());
     assert_eq!(job.run("after_script", "cat /builds/got").success(), "term\n");
 }

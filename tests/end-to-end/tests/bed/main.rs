@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         .chain(configure::TESTS)
         .chain(clients::TESTS)
         .chain(demo::TESTS)
-        .chain(network::TESTS_AT_B)
+        .chain(services_endings::TESTS_AT_A)
         .chain(parity::TESTS)
         .chain(launcher::TESTS)
         .chain(grid_engine::TESTS)

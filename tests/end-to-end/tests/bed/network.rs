@@ -2,15 +2,15 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use end_to_end::bed::{REGISTRY, image};
 use end_to_end::executor::{BUILD_FAILURE, Job, SYSTEM_FAILURE, Site};
 use serde_json::{Value, json};
 
+use crate::LevelTest;
 use crate::services::site;
-use crate::{LevelTest, Test};
 
 pub(crate) const TESTS: &[LevelTest] = &[
     ("network: the host's without services, its own where it is asked for", chosen),
@@ -19,11 +19,10 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("network: a port that another process has", taken_port),
     ("network: two services on one port of one network", shared_port),
     ("network: a node without pasta", without_pasta),
+    ("network: a kernel without bridges", without_bridge),
+    ("network: out of the node, by address and by name, from the script and from a service", outside),
+    ("network: every user may listen on a low port of the job's own", low_ports),
 ];
-
-/// At level B alone: in a namespace that a user makes there are only that user's ids.
-pub(crate) const TESTS_AT_B: &[Test] =
-    &[("network: out of the node, from the script and from a service", outside)];
 
 /// A server on `port` that shows a file of its own.
 fn server(alias: &str, port: u16) -> Value {
@@ -128,7 +127,8 @@ fn without_pasta(level: &str) {
     );
 }
 
-/// A node with a way out, which the bed is not: namespaces in which there is one, with a server behind it.
+/// A node with a way out, which the bed is not: namespaces in which there is one, with two servers behind it, one for pages and
+/// one for names.
 const NODE: &str = r#"
 unshare --net sleep 1000 & outside=$!
 until [ "$(readlink /proc/$outside/ns/net)" != "$(readlink /proc/$$/ns/net)" ]; do sleep 0.05; done
@@ -146,39 +146,99 @@ link set far up
 END
 mkdir -p /tmp/page && echo from the outside > /tmp/page/index.html
 nsenter --net --target $outside busybox httpd -p 203.0.113.9:80 -h /tmp/page
+nsenter --net --target $outside python3 -c "$NAMES" & names=$!
+printf 'search site.test\nnameserver 203.0.113.9\n' > "$SITE/resolv.conf"
+mount --bind "$SITE/resolv.conf" /etc/resolv.conf
+# Of the ids that this namespace has, the job may have all but root's.
+echo root:1:65536 > "$SITE/subordinate"
+mount --bind "$SITE/subordinate" /etc/subuid
+mount --bind "$SITE/subordinate" /etc/subgid
 "#;
 
-fn outside() {
-    let site = site("B", "pull_policy = \"if-not-present\"");
-    let fetch = "until wget -T 3 -qO /builds/service http://203.0.113.9/; do sleep 0.1; done; sleep 1000";
+/// A name server that knows one address, and answers all else with an error.
+const NAMES: &str = r#"
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("203.0.113.9", 53))
+while True:
+    query, sender = server.recvfrom(512)
+    end = query.index(b"\0", 12) + 5
+    known = query[12:end - 4] == b"\x04page\x04site\x04test\0"
+    is_address = query[end - 4:end] == b"\0\x01\0\x01"
+    flags = b"\x81\x80" if known else b"\x81\x83"
+    count = b"\0\x01" if known and is_address else b"\0\0"
+    answer = query[:2] + flags + b"\0\x01" + count + b"\0\0\0\0" + query[12:end]
+    if known and is_address:
+        answer += b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04" + socket.inet_aton("203.0.113.9")
+    server.sendto(answer, sender)
+"#;
+
+/// By address and by name, from the script and from a service; at both levels, since pasta has other rights in each.
+fn outside(level: &str) {
+    let site = site(level, "pull_policy = \"if-not-present\"");
+    let fetch = "until wget -T 3 -qO /builds/service http://page.site.test/; do sleep 0.1; done; sleep 1000";
     let service = json!({ "name": image("busybox"), "command": ["sh", "-c", fetch] });
     // The image is pulled here: the namespace does not have the registry.
     site.job(&image("busybox"), json!({})).prepared().cleanup().success();
     let job = site.job(&image("busybox"), json!({ "services": [service] }));
-    let script = job.script("until [ -s /builds/service ]; do sleep 0.1; done; cat /builds/service; wget -T 3 -qO- http://203.0.113.9/\n");
+    let script = job.script(
+        "until [ -s /builds/service ]; do sleep 0.1; done; cat /builds/service\n\
+         for host in 203.0.113.9 page.site.test page; do wget -T 3 -qO- http://$host/; done\n\
+         wget -T 3 -qO- http://nobody.site.test/ 2>&1 || true\n",
+    );
     let calls =
         [call(&job, &["prepare"]), call(&job, &["run", &script, "build_script"]), call(&job, &["cleanup"])]
             .join(" && ");
+    // What the node was found to be outside does not hold there.
     let mut node = Command::new("unshare");
-    node.args([
-        "--map-root-user",
-        "--net",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--mount-proc",
-        "--kill-child",
-        "sh",
-        "-c",
-    ]);
-    node.arg(format!("{NODE}{calls}"));
+    node.args(["--map-auto", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--mount-proc"]);
+    node.args(["--kill-child", "sh", "-c"]);
+    node.arg(format!("{NODE}rm \"$SITE\"/node/*.node.json\n{calls}"));
     node.envs(job.command(&["prepare"]).get_envs().filter_map(|(name, value)| Some((name, value?))));
+    node.env("NAMES", NAMES).env("SITE", site.path());
     let output = node.output().expect("unshare starts");
     let log =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{log}");
-    assert!(log.contains("network: own, an address for each service"), "{log}");
-    assert_eq!(log.matches("from the outside\n").count(), 2, "{log}");
+    assert!(
+        log.contains(&format!("isolation level {level}, network: own, an address for each service")),
+        "{log}"
+    );
+    assert_eq!(log.matches("from the outside\n").count(), 4, "{log}");
+    assert!(log.contains("bad address 'nobody.site.test'"), "{log}");
+}
+
+/// A kernel without bridges: `ip` says so.
+fn without_bridge(level: &str) {
+    let site = site(level, "");
+    let bin = site.path().join("bin");
+    fs::create_dir(&bin).expect("the site is new");
+    let ip = "#!/bin/sh\ntext=$(cat)\ncase $text in *bridge*) echo 'RTNETLINK answers: Operation not supported' >&2; exit 2 ;; esac\n\
+        echo \"$text\" | exec /usr/bin/ip \"$@\"\n";
+    fs::write(bin.join("ip"), ip).expect("the directory is new");
+    fs::set_permissions(bin.join("ip"), PermissionsExt::from_mode(0o755)).expect("the file is ours");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    // A port that another process has in the host's network is free in the job's.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
+    let port = listener.local_addr().expect("it is bound").port();
+    let job = site.job(&image("busybox"), json!({ "services": [server("web", port)] }));
+    let job = job.with_environment("PATH", &path);
+    let log = job.prepare().success();
+    assert!(log.contains("network: own, shared by the services (this kernel makes no bridge)\n"), "{log}");
+    assert!(!log.contains("WARNING"), "{log}");
+    let fetch = format!("wget -qO- http://web:{port}/hostname");
+    assert_eq!(job.run("build_script", &fetch).success(), "busybox-0\n");
+    let two = json!({ "services": [server("one", port), server("two", port)] });
+    let ended = site.job(&image("busybox"), two).with_environment("PATH", &path).prepare();
+    ended.failed(BUILD_FAILURE, &format!("both listen on port {port}"));
+}
+
+/// As in docker's containers, whatever the user.
+fn low_ports(level: &str) {
+    let site = site(level, "network = \"own\"");
+    let job = site.job(&image("user"), json!({})).prepared();
+    let script = "httpd -p 127.0.0.1:80 -h /etc && wget -qO- http://127.0.0.1/hostname | wc -l";
+    assert_eq!(job.run("build_script", script).success(), "1\n");
 }
 
 /// A call of the executor as a line for a shell.

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("services: aliases that are taken, and a service without any", taken_aliases),
     ("services: one without its variable dies, and its log says why", missing_variable),
     ("services: one that never opens its port is a warning", never_ready),
+    ("services: of 25 exposed ports the lowest 20 are asked", many_ports),
     ("services: one that ends at once is reported at once", ends_at_once),
     ("services: one whose command is not in its image fails the job", no_command),
     ("services: entrypoint, command and user of the job", overrides),
@@ -135,6 +136,20 @@ fn never_ready(level: &str) {
     assert!(log.contains("waiting for TCP connection to 198.18.0.2 on [4711]..."), "{log}");
     assert!(log.contains("Z I listen nowhere\n"), "{log}");
     assert!(log.contains("busybox-1\" has no exposed ports\n"), "{log}");
+}
+
+fn many_ports(level: &str) {
+    let site = site(level, "wait_for_services_timeout = 3");
+    let prepare = |port: &str| {
+        let variables = json!([{ "key": "PORT", "value": port }]);
+        let service = service(level, "ports", json!({ "variables": variables }));
+        site.job(&image("busybox"), json!({ "services": [service] })).prepare().success()
+    };
+    let log = prepare("9019");
+    assert!(!log.contains("WARNING"), "{log}");
+    let log = prepare("9020");
+    let ports: Vec<String> = (9000..9020).map(|port| port.to_string()).collect();
+    assert!(log.contains(&format!("on [{}]...", ports.join(" "))), "{log}");
 }
 
 /// gitlab-runner's docker executor cannot start such a container, and fails.

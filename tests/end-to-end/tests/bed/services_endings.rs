@@ -11,8 +11,8 @@ use end_to_end::executor::{SYSTEM_FAILURE, Site};
 use end_to_end::processes::{wait_until, with_mark};
 use serde_json::{Value, json};
 
-use crate::LevelTest;
 use crate::services::site;
+use crate::{LevelTest, Test};
 
 pub(crate) const TESTS: &[LevelTest] = &[
     ("services end: with cleanup, after success and after failure", cleanup),
@@ -21,8 +21,11 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("services end: a preparation that fails later", failed_prepare),
     ("services end: the end of gitlab-runner", ended_runner),
     ("services end: the end of the process that keeps them", killed_keeper),
+    ("services end: the end of the process that watches gitlab-runner", killed_guard),
     ("services end: with the allocation", allocation),
 ];
+
+pub(crate) const TESTS_AT_A: &[Test] = &[("services end: with the time of the allocation", walltime)];
 
 /// Wide: it is a matter of milliseconds.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -143,10 +146,23 @@ fn killed_keeper(level: &str) {
     job.cleanup().success();
 }
 
-fn allocation(level: &str) {
-    let mark = mark(level, 7);
-    let cluster = Cluster::new(&format!("level = \"{level}\""));
-    let mut job = stubborn(mark);
+/// The keeper's parent. Without it nobody would notice the end of gitlab-runner.
+fn killed_guard(level: &str) {
+    let mark = mark(level, 8);
+    let site = site(level, "");
+    let job = site.job(&image("busybox"), stubborn(mark)).prepared();
+    let keeper = holder(&site)["keeper"]["pid"].as_i64().expect("the keeper has a pid");
+    let status = fs::read_to_string(format!("/proc/{keeper}/status")).expect("the keeper runs");
+    let guard = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has a parent");
+    kill("-KILL", guard.trim());
+    nothing_is_left(mark);
+    job.run("build_script", "true").failed(SYSTEM_FAILURE, "the job's services and its network are gone");
+    job.cleanup().success();
+    assert_eq!(site.jobs_left(), Vec::<PathBuf>::new());
+}
+
+/// The same job through GitLab; its script sleeps, too.
+fn enqueue(cluster: &Cluster, mut job: Value, mark: u32) {
     for (key, value) in [
         ("image", json!(image("busybox"))),
         ("script", json!([format!("sleep {mark}")])),
@@ -155,12 +171,44 @@ fn allocation(level: &str) {
         job[key] = value;
     }
     cluster.gitlab.enqueue(PROJECT, job);
-    let batch_job = cluster.submit(1);
+}
+
+fn allocation(level: &str) {
+    let mark = mark(level, 7);
+    let cluster = Cluster::new(&format!("level = \"{level}\""));
+    enqueue(&cluster, stubborn(mark), mark);
+    let batch_job = cluster.submit(1, &[]);
     wait_until("the script runs", Duration::from_secs(60), || running(mark) >= 5);
     // What Slurm does to a job at the end of its time, without the patience before.
     let status = Command::new("scancel").args(["--full", "--signal=KILL", &batch_job]).status();
     assert!(status.expect("scancel starts").success());
     nothing_is_left(mark);
+}
+
+/// By Slurm's own clock: a minute is the shortest time that can be asked for. With services and without, side by side.
+fn walltime() {
+    let [with, without] = [720_091, 720_092];
+    let clusters = [(with, stubborn(with), 5), (without, json!({}), 1)].map(|(mark, job, processes)| {
+        let cluster = Cluster::new("level = \"A\"");
+        enqueue(&cluster, job, mark);
+        let batch_job = cluster.submit(1, &["--time=1"]);
+        (cluster, batch_job, mark, processes)
+    });
+    for (_, _, mark, processes) in &clusters {
+        wait_until("the script runs", Duration::from_secs(60), || running(*mark) >= *processes);
+    }
+    for (cluster, batch_job, mark, _) in &clusters {
+        let state = || {
+            let output = Command::new("scontrol").args(["--oneliner", "show", "job", batch_job]).output();
+            String::from_utf8_lossy(&output.expect("scontrol starts").stdout).into_owned()
+        };
+        // Slurm looks for jobs that are over their time every 30 s.
+        wait_until("the time is over", Duration::from_secs(240), || state().contains("JobState=TIMEOUT"));
+        nothing_is_left(*mark);
+        // The next job on the node removes the rest.
+        cluster.site.job(&image("busybox"), json!({})).prepared().cleanup().success();
+        assert_eq!(cluster.site.jobs_left(), Vec::<PathBuf>::new());
+    }
 }
 
 fn job_state(site: &Site) -> Option<PathBuf> {

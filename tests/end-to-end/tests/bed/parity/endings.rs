@@ -15,6 +15,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::play("endings: RUNNER_SCRIPT_TIMEOUT and RUNNER_AFTER_SCRIPT_TIMEOUT", script_timeouts),
     Row::play("endings: the job's timeout", job_timeout),
     Row::play("endings: SIGTERM to gitlab-runner", terminated_runner),
+    Row::play("endings: SIGKILL to gitlab-runner", killed_runner),
 ];
 
 /// Wide: the rule is 5 s.
@@ -41,7 +42,7 @@ fn cancel(place: &Place) {
         endless(mark)
     ));
     job.wait_for("tick").cancel();
-    job.end().is_canceled().says("after the cancel").says("canceled");
+    job.end().is_canceled().says("after the cancel").says("canceled").hides("the job was stopped");
     nothing_is_left(mark);
 }
 
@@ -131,7 +132,7 @@ fn script_timeouts(place: &Place) {
             mark % 2
         )
     };
-    place.job(&job("")).fails_as("job_execution_timeout").says("after");
+    place.job(&job("")).fails_as("job_execution_timeout").says("after").hides("the job was stopped");
     let after = format!(
         "variables: {{RUNNER_AFTER_SCRIPT_TIMEOUT: 2s}}\nscript: [\"true\"]\nafter_script: [sleep {mark}, echo not reached]"
     );
@@ -158,4 +159,17 @@ fn terminated_runner(place: &Place) {
     running.wait_for("tick").signal(Signal::SIGTERM);
     running.end().fails_as("runner_interrupted");
     nothing_is_left(mark);
+}
+
+/// On a site of its own, where everything that is left can be seen.
+fn killed_runner(place: &Place) {
+    let mark = mark(place, 90);
+    let place = place.with_executor("");
+    let running = place.start(&format!("script: ['{}']", endless(mark)));
+    running.wait_for("tick").signal(Signal::SIGKILL);
+    running.end();
+    nothing_is_left(mark);
+    assert!(!place.site().jobs_left().is_empty(), "nobody was there to clean up");
+    place.job("script: [echo next]").passes();
+    assert_eq!(place.site().jobs_left(), Vec::<std::path::PathBuf>::new());
 }

@@ -32,10 +32,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::play("TestDockerCommandPullRetriesTransientRegistryFailure", late_registry),
     Row::cases("TestDockerLinuxSetter", FRESH_VOLUMES).except_at_c(ONE_USER),
     Row::play("image: dpkg, useradd and chown change it", changed_image).except_at_c(ONE_USER),
-    Row::never(
-        "TestDockerCommandDisableEntrypointOverwrite",
-        "a job's entrypoint has no more rights than its script",
-    ),
+    Row::play("TestDockerCommandDisableEntrypointOverwrite", entrypoint_override),
     Row::tests("TestDockerCommandWithHelperImageConfig", &["helper: stages run in the helper image"]),
     Row::never("TestDockerCommand_DNSConfig", "jobs use the node's name servers"),
 ];
@@ -52,6 +49,26 @@ variables: {FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR: 'true'}
 script: [echo from the script]"#,
     expect: &[Passes, Says("from the entrypoint"), Says("from the script")],
 }];
+
+fn entrypoint_override(place: &Place) {
+    let job = |services: &str| {
+        format!(
+            "image: {{name: registry/entrypoint, entrypoint: [/bin/sh, -c, 'echo image overwritten; exec \"$@\"', x]}}\n{services}\n\
+             script: ['echo \"$FROM_ENTRYPOINT\"']"
+        )
+    };
+    place.job(&job("")).passes().says("image overwritten").hides("override disabled");
+    let place = place.with_executor("disable_entrypoint_overwrite = true");
+    let ran =
+        place.job(&job("")).passes().shows("Entrypoint override disabled").says("set by the entrypoint");
+    ran.hides("image overwritten\n");
+    if place.level() != "C" {
+        let services = "services: [{name: registry/noshell, entrypoint: [/httpd, -f, -p, '9'], alias: web}]";
+        let ran = place.job(&job(services).replace("]']", "; wget -qO- http://web:8080/']")).passes();
+        assert_eq!(ran.log.matches("Entrypoint override disabled").count(), 2, "{ran}");
+        ran.hides("probably didn't start properly");
+    }
+}
 
 fn allowed_images(place: &Place) {
     let place = place.with_executor(&format!("allowed_images = [\"{REGISTRY}/busy*\", \"**/debian:*\"]"));

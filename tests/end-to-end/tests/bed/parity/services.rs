@@ -1,6 +1,9 @@
 //! Services. What they can do besides, and how they end, is proven in the tests of their own.
 
+use std::time::Duration;
+
 use end_to_end::parity::{Place, Row};
+use end_to_end::processes::{wait_until, with_mark};
 
 /// Services share the namespaces of a pod, which level C has not.
 const fn with_pod(name: &'static str, play: fn(&Place)) -> Row {
@@ -23,6 +26,7 @@ pub(super) const ROWS: &[Row] = &[
     with_pod("services: PostgreSQL and Redis from .gitlab-ci.yml", databases),
     with_pod("services: allowed_services and services_limit", limits),
     with_pod("services: a cancelled job takes its services along", cancelled),
+    with_pod("services: timeouts take them along, after_script still has them", timeouts),
 ];
 
 const WARNING: &str = "probably didn't start properly.";
@@ -217,5 +221,34 @@ fn cancelled(place: &Place) {
     ));
     job.wait_for("tick").cancel();
     job.end().is_canceled();
-    assert_eq!(end_to_end::processes::with_mark(&format!("sleep {mark}")), Vec::<u32>::new());
+    assert_eq!(with_mark(&format!("sleep {mark}")), Vec::<u32>::new());
+}
+
+fn timeouts(place: &Place) {
+    let mark = 830_010 + u32::from(place.level() == "A");
+    let service = format!(
+        "name: registry/busybox, alias: web, entrypoint: [sh, -c, 'sleep {mark} & exec httpd -f -p 80 -h /etc'], variables: {{HEALTHCHECK_TCP_PORT: '80'}}"
+    );
+    let job = |more: &str| {
+        format!(
+            "{more}\nservices: [{{{service}}}]\nscript: [echo begun, sleep {mark}]\nafter_script: [wget -qO- http://web/hostname]"
+        )
+    };
+    let nothing_is_left = || {
+        // Wide: the rule is 5 s.
+        wait_until("all processes are gone", Duration::from_secs(30), || {
+            with_mark(&format!("sleep {mark}")).is_empty()
+        });
+    };
+    place
+        .job(&job("variables: {RUNNER_SCRIPT_TIMEOUT: 3s}"))
+        .fails_as("job_execution_timeout")
+        .says("busybox-0");
+    nothing_is_left();
+    place
+        .job(&job("timeout: 12 seconds"))
+        .fails_as("job_execution_timeout")
+        .says("begun")
+        .hides("busybox-0\n");
+    nothing_is_left();
 }

@@ -123,6 +123,18 @@ fn modes(place: &Place) {
             _ => {}
         }
     }
+    let flag = "variables: {FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR: 'true'}";
+    for (image, owner) in [("busybox", 0), ("user", 1234)] {
+        let ran =
+            place.job_of_repository(&format!("image: registry/{image}\n{flag}\n{look}\nafter_script: [ls]"));
+        let ran = ran.passes().shows("Not using umask - FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR is set!");
+        let ran = ran.says("755 directory").says("644 plain").says("755 program");
+        if place.level() != "C" {
+            let announced = ran.log.matches("Changing ownership of files at \"/builds/").count();
+            assert_eq!(announced, if (place.level(), image) == ("A", "user") { 2 } else { 0 }, "{ran}");
+            ran.says(&format!("owner: {owner}"));
+        }
+    }
 }
 
 /// What a job says that cleans up behind itself. It leaves an untracked file in each of `directories`.
