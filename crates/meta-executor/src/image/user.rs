@@ -9,9 +9,28 @@ use crate::state::ImageUser;
 ///
 /// `None` if a name is not in the image. A number needs no entry, as in docker.
 pub(crate) fn resolve(user: &str, rootfs: &Path) -> Option<ImageUser> {
-    let passwd = read_inside(rootfs, "etc/passwd");
+    let passwd = passwd(rootfs);
     let group = read_inside(rootfs, "etc/group");
     resolve_in(user, &passwd, &group)
+}
+
+/// The user that a service becomes by itself, as far as its image tells: the one who is at home where the image keeps its data
+/// (`volumes`), or the one who is called like the image (`name`, without registry and version).
+pub(crate) fn of_service<'a>(name: &str, volumes: &[String], passwd: &'a str) -> Option<&'a str> {
+    let users: Vec<Vec<&str>> =
+        entries(passwd).filter(|fields| fields.get(2).is_some_and(|uid| *uid != "0")).collect();
+    let keeps_data = |fields: &&Vec<&str>| {
+        let home = Path::new(fields.get(5).copied().unwrap_or_default());
+        home.parent().is_some() && volumes.iter().any(|volume| Path::new(volume).starts_with(home))
+    };
+    let is_namesake = |fields: &&Vec<&str>| fields.first() == Some(&name);
+    let user = users.iter().find(keeps_data).or_else(|| users.iter().find(is_namesake))?;
+    user.first().copied()
+}
+
+/// `/etc/passwd` of the image at `rootfs`; empty if it has none.
+pub(crate) fn passwd(rootfs: &Path) -> String {
+    read_inside(rootfs, "etc/passwd")
 }
 
 fn resolve_in(user: &str, passwd: &str, group: &str) -> Option<ImageUser> {
@@ -92,6 +111,22 @@ mod tests {
         let groups = |user: &str| resolve_in(user, passwd, group).unwrap().groups;
         assert_eq!((groups("app"), groups("1234")), (vec![44], vec![44]));
         assert_eq!((groups("app:render"), groups("4321")), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_service_becomes_who_has_its_data_or_its_name() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nwww-data:x:33:33::/var/www:/bin/sh\n\
+            mysql:x:999:999::/var/lib/mysql:/bin/sh\nredis:x:998:998::/home/redis:/bin/sh\nbroken\n:::::\nempty:x:5:5\n";
+        let check = |name: &str, volumes: &[&str], expected: Option<&str>| {
+            let volumes: Vec<String> = volumes.iter().map(|&volume| volume.to_owned()).collect();
+            assert_eq!(of_service(name, &volumes, passwd), expected, "{name} {volumes:?}");
+        };
+        check("mariadb", &["/var/lib/mysql"], Some("mysql"));
+        check("wordpress", &["/var/www/html"], Some("www-data"));
+        check("redis", &["/data"], Some("redis"));
+        check("redis", &[], Some("redis"));
+        check("root", &["/root/.cache", "/"], None);
+        check("busybox", &["/var/lib/mysql2"], None);
     }
 
     #[test]

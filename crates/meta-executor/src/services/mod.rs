@@ -6,6 +6,7 @@
 pub(crate) mod environment;
 pub(crate) mod follow;
 pub(crate) mod name;
+pub(crate) mod only_user;
 pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod ports;
@@ -33,6 +34,8 @@ pub(crate) struct StartedService {
     /// One of them must answer; empty if nothing is known of the service.
     pub(crate) ports: Vec<u16>,
     pub(crate) log: PathBuf,
+    /// Whether it runs as root and can become nobody else (isolation level B).
+    pub(crate) is_only_root: bool,
 }
 
 /// Services of the configuration in the form of a job's. Their variables are expanded already.

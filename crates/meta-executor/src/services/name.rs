@@ -40,10 +40,14 @@ impl ServiceName {
         self.service.replace('/', "__")
     }
 
+    /// The image's own name: `postgres`.
+    pub(crate) fn last_part(&self) -> &str {
+        self.service.rsplit('/').next().unwrap_or_default()
+    }
+
     /// What the service calls itself: docker's containers have their id. Short enough for a host name (63 characters).
     pub(crate) fn hostname(&self, index: usize) -> String {
-        let last = self.service.rsplit('/').next().unwrap_or_default();
-        let name = last.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(50);
+        let name = self.last_part().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(50);
         format!("{}-{index}", name.collect::<String>())
     }
 

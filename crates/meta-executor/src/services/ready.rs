@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signalfd::SignalFd;
 
 use super::follow::Follower;
-use super::{StartedService, output};
+use super::{StartedService, only_user, output};
 use crate::failure::StageFailure;
 use crate::holder::Holder;
 use crate::holder::protocol::{Answer, Refusal};
@@ -91,7 +91,9 @@ fn too_late(service: &StartedService) -> String {
 }
 
 fn warn(service: &StartedService, error: &str) {
-    log_line(&block(&service.container, error, &output::beginning(&service.log)));
+    let log = output::beginning(&service.log);
+    let hint = only_user::hint(service, &log).map(|hint| format!("\n{hint}")).unwrap_or_default();
+    log_line(&block(&service.container, &format!("{error}{hint}"), &log));
 }
 
 /// docker's text, which users search for.
@@ -141,6 +143,7 @@ mod tests {
             address: Ipv4Addr::new(198, 18, 0, 2),
             ports: vec![5432, 80],
             log: "/does/not/exist".into(),
+            is_only_root: true,
         };
         expect_test::expect![[r#"
 
@@ -158,5 +161,10 @@ mod tests {
             [0;33m*********[0;m
         "#]]
         .assert_eq(&block(&service.container, &too_late(&service), "2026-01-01T00:00:00.000000000Z no disk"));
+        assert!(only_user::hint(&service, "setpriv: setresuid failed: Operation not permitted").is_some());
+        assert!(only_user::hint(&service, "chown: /data: Invalid argument").is_some());
+        assert_eq!(only_user::hint(&service, "no disk"), None);
+        let can_change = StartedService { is_only_root: false, ..service };
+        assert_eq!(only_user::hint(&can_change, "Operation not permitted"), None);
     }
 }

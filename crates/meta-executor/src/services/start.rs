@@ -9,7 +9,7 @@ use meta_host::files::make_private_dir;
 
 use super::environment::environment;
 use super::plan::{Plan, PlannedService};
-use super::{StartedService, ports};
+use super::{StartedService, only_user, ports};
 use crate::container::{self, Container};
 use crate::context::Context;
 use crate::directories::Directories;
@@ -22,6 +22,7 @@ use crate::image::store::StoredImage;
 use crate::job::Job;
 use crate::network::{self, hosts};
 use crate::node::Node;
+use crate::pod::spec::Mapping;
 use crate::{log_line, pull};
 
 /// What all services of a job have in common.
@@ -84,7 +85,11 @@ fn start_one(
     let ports = exposed_ports(service, &image, &environment)?;
     let has_shell = prepared::has_shell(&image.rootfs);
     let words = command(service, &image);
-    let image = prepared::prepared_image(context, job, service.image, image, node.mapping)?;
+    let volumes = image.config.config().as_ref().and_then(|config| config.volumes().clone());
+    let mut image = prepared::prepared_image(context, job, service.image, image, node.mapping)?;
+    if node.mapping == Mapping::RootOnly {
+        only_user::choose(service, &mut image, &volumes.unwrap_or_default());
+    }
     if image.entrypoint.is_empty() && words.is_empty() {
         return Err(StageFailure::job(
             format!("the service \"{}\" has neither entrypoint nor command", service.image.name),
@@ -114,6 +119,7 @@ fn start_one(
     };
     let pod = container::pod(context, &node.apptainer, container);
     let spec = ServiceSpec { index: service.index, pod, log: log.clone(), address, ports: ports.clone() };
+    let is_only_root = node.mapping == Mapping::RootOnly && image.user.uid == 0;
     holder.ask(&Request::Start(Box::new(spec))).map_err(|error| StageFailure::system(&error))?;
     Ok(StartedService {
         index: service.index,
@@ -123,6 +129,7 @@ fn start_one(
         address,
         ports,
         log,
+        is_only_root,
     })
 }
 

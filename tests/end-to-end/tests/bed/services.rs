@@ -25,29 +25,25 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("services: their logs in the job log", debug),
     ("services: those of the configuration, and which are allowed", configured),
     ("services: an image that is absent, and an empty name", absent),
+    ("services: who becomes another user, and may not", one_user),
 ];
 
 pub(crate) fn site(level: &str, more: &str) -> Site {
     Site::new(&format!("level = \"{level}\"\n{more}"))
 }
 
-/// A service with what a test adds. At level B it is told its user, since it cannot become another one.
-pub(crate) fn service(level: &str, name: &str, more: Value) -> Value {
+/// A service with what a test adds.
+pub(crate) fn service(name: &str, more: Value) -> Value {
     let mut service = json!({ "name": image(name) });
-    let user = match name {
-        "postgres" | "redis" | "nginx" if level == "B" => name,
-        _ => "",
-    };
-    service["executor_opts"] = json!({ "docker": { "user": user } });
     for (key, value) in more.as_object().into_iter().flatten() {
         service[key] = value.clone();
     }
     service
 }
 
-pub(crate) fn postgres(level: &str, alias: &str) -> Value {
+pub(crate) fn postgres(alias: &str) -> Value {
     let variables = json!([{ "key": "POSTGRES_PASSWORD", "value": "pass word" }]);
-    service(level, "postgres", json!({ "alias": alias, "variables": variables }))
+    service("postgres", json!({ "alias": alias, "variables": variables }))
 }
 
 /// Asks PostgreSQL at `host` for something, in the image of PostgreSQL.
@@ -57,11 +53,8 @@ fn query(host: &str, sql: &str) -> String {
 
 fn by_name(level: &str) {
     let site = site(level, "");
-    let services = json!([
-        postgres(level, "db"),
-        service(level, "redis", json!({})),
-        service(level, "nginx", json!({ "alias": "web" }))
-    ]);
+    let services =
+        json!([postgres("db"), service("redis", json!({})), service("nginx", json!({ "alias": "web" }))]);
     let job = site.job(&image("postgres"), json!({ "services": services }));
     let log = job.prepare().success();
     assert!(log.contains("network: own, an address for each service"), "{log}");
@@ -86,7 +79,7 @@ fn by_name(level: &str) {
 
 fn two_of_one_image(level: &str) {
     let site = site(level, "");
-    let redis = |alias: &str| service(level, "redis", json!({ "alias": alias }));
+    let redis = |alias: &str| service("redis", json!({ "alias": alias }));
     let job =
         site.job(&image("redis"), json!({ "services": [redis("one"), redis("two, other")] })).prepared();
     let script = "redis-cli -h one set k first; redis-cli -h two set k second; redis-cli -h one get k; redis-cli -h other get k";
@@ -95,7 +88,7 @@ fn two_of_one_image(level: &str) {
 
 fn taken_aliases(level: &str) {
     let site = site(level, "");
-    let nginx = |alias: &str| service(level, "nginx", json!({ "alias": alias }));
+    let nginx = |alias: &str| service("nginx", json!({ "alias": alias }));
     let job = site.job(&image("busybox"), json!({ "services": [nginx("web"), nginx("web")] }));
     let log = job.prepare().success();
     let name = image("nginx");
@@ -110,7 +103,7 @@ fn taken_aliases(level: &str) {
 
 fn missing_variable(level: &str) {
     let site = site(level, "");
-    let job = site.job(&image("busybox"), json!({ "services": [service(level, "postgres", json!({}))] }));
+    let job = site.job(&image("busybox"), json!({ "services": [service("postgres", json!({}))] }));
     let log = job.prepare().success();
     assert!(
         log.contains(
@@ -127,8 +120,8 @@ fn never_ready(level: &str) {
     let site = site(level, "wait_for_services_timeout = 2");
     let command = json!({ "command": ["sh", "-c", "echo I listen nowhere; exec sleep 1000"], "variables": [{ "key": "HEALTHCHECK_TCP_PORT", "value": "4711" }] });
     let services = json!([
-        service(level, "busybox", command),
-        service(level, "busybox", json!({ "alias": "x", "command": ["sleep", "1000"] }))
+        service("busybox", command),
+        service("busybox", json!({ "alias": "x", "command": ["sleep", "1000"] }))
     ]);
     let log = site.job(&image("busybox"), json!({ "services": services })).prepare().success();
     assert!(log.contains("(timeout 2 seconds)"), "{log}");
@@ -142,7 +135,7 @@ fn many_ports(level: &str) {
     let site = site(level, "wait_for_services_timeout = 3");
     let prepare = |port: &str| {
         let variables = json!([{ "key": "PORT", "value": port }]);
-        let service = service(level, "ports", json!({ "variables": variables }));
+        let service = service("ports", json!({ "variables": variables }));
         site.job(&image("busybox"), json!({ "services": [service] })).prepare().success()
     };
     let log = prepare("9019");
@@ -156,7 +149,7 @@ fn many_ports(level: &str) {
 fn no_command(level: &str) {
     let site = site(level, "");
     let command = json!({ "command": ["/not/there"] });
-    let job = site.job(&image("busybox"), json!({ "services": [service(level, "busybox", command)] }));
+    let job = site.job(&image("busybox"), json!({ "services": [service("busybox", command)] }));
     job.prepare().failed(BUILD_FAILURE, "busybox\" has no command that can be executed\nhint: correct");
 }
 
@@ -164,10 +157,8 @@ fn ends_at_once(level: &str) {
     let site = site(level, "wait_for_services_timeout = 600");
     let command = json!({ "command": ["sh", "-c", "echo no disk left; exit 17"], "variables": [{ "key": "HEALTHCHECK_TCP_PORT", "value": "4711" }] });
     let start = std::time::Instant::now();
-    let log = site
-        .job(&image("busybox"), json!({ "services": [service(level, "busybox", command)] }))
-        .prepare()
-        .success();
+    let log =
+        site.job(&image("busybox"), json!({ "services": [service("busybox", command)] })).prepare().success();
     // Wide: the service is waited for 600 s otherwise.
     assert!(start.elapsed() < Duration::from_secs(300), "{log}");
     assert!(log.contains("ended with exit code 17\n\nService container logs:\n2"), "{log}");
@@ -178,7 +169,7 @@ fn overrides(level: &str) {
     let site = site(level, "");
     let entrypoint = json!({ "alias": "own", "entrypoint": ["sh", "-c", "id -u > /builds/uid; exec httpd -f -p 8080 -h \"$1\"", "x"], "command": ["/etc"],
         "variables": [{ "key": "HEALTHCHECK_TCP_PORT", "value": "8080" }], "executor_opts": { "docker": { "user": "app" } } });
-    let services = json!([service(level, "user", entrypoint)]);
+    let services = json!([service("user", entrypoint)]);
     let job = site.job(&image("busybox"), json!({ "services": services })).prepared();
     let log = job.run("build_script", "cat /builds/uid; wget -qO- http://own:8080/hostname").success();
     assert_eq!(log, "1234\nuser-0\n");
@@ -186,10 +177,8 @@ fn overrides(level: &str) {
 
 fn without_shell(level: &str) {
     let site = site(level, "");
-    let job = site.job(
-        &image("busybox"),
-        json!({ "services": [service(level, "noshell", json!({ "alias": "page" }))] }),
-    );
+    let job =
+        site.job(&image("busybox"), json!({ "services": [service("noshell", json!({ "alias": "page" }))] }));
     let log = job.prepare().success();
     assert!(!log.contains("WARNING"), "{log}");
     assert_eq!(job.run("build_script", "wget -qO- http://page:8080/").success(), "served by noshell\n");
@@ -201,7 +190,7 @@ fn variables(level: &str) {
         "variables": [{ "key": "MINE", "value": "token=$SECRET user=$OPEN" }, { "key": "RAW", "value": "$OPEN", "raw": true }] });
     let extra = json!({
         "variables": [{ "key": "SECRET", "value": "hidden", "masked": true }, { "key": "OPEN", "value": "yes", "public": true }],
-        "services": [service(level, "workdir", print)],
+        "services": [service("workdir", print)],
     });
     let job = site
         .job(&image("busybox"), extra)
@@ -227,10 +216,9 @@ fn variables(level: &str) {
 
 fn shared(level: &str) {
     let site = site(level, "");
-    let first = service(level, "nginx", json!({ "alias": "web" }));
+    let first = service("nginx", json!({ "alias": "web" }));
     let script = "until wget -qO /builds/page http://web/; do sleep 0.1; done; echo $(hostname) > /cache/who; nc -l -p 7000 -e cat";
     let second = service(
-        level,
         "busybox",
         json!({ "alias": "second", "command": ["sh", "-c", script], "variables": [{ "key": "HEALTHCHECK_TCP_PORT", "value": "7000" }] }),
     );
@@ -252,7 +240,7 @@ fn shared(level: &str) {
 
 fn two_jobs(level: &str) {
     let site = site(level, "");
-    let job = || site.job(&image("postgres"), json!({ "services": [postgres(level, "db")] })).prepared();
+    let job = || site.job(&image("postgres"), json!({ "services": [postgres("db")] })).prepared();
     let (one, two) = (job(), job());
     one.run("build_script", &query("db", "create table mine as select 1 as n")).success();
     let log = two
@@ -266,7 +254,7 @@ fn two_jobs(level: &str) {
 fn debug(level: &str) {
     let site = site(level, "");
     let command = json!({ "alias": "talker", "command": ["sh", "-c", "echo in prepare; until [ -e /builds/go ]; do sleep 0.1; done; echo in script; sleep 1000"] });
-    let extra = json!({ "variables": [{ "key": "CI_DEBUG_SERVICES", "value": "true" }], "services": [service(level, "busybox", command)] });
+    let extra = json!({ "variables": [{ "key": "CI_DEBUG_SERVICES", "value": "true" }], "services": [service("busybox", command)] });
     let job = site.job(&image("busybox"), extra);
     let log = job.prepare().success();
     let line = |text: &str| format!("Z {text}\u{1b}[0;m\n");
@@ -282,14 +270,12 @@ fn configured(level: &str) {
         image("busybox")
     ).replace("[\"httpd\", \"-f\", \"-p\", \"$$PORT\"]", "[\"sh\", \"-c\", \"exec httpd -f -p $$PORT -h /etc\"]");
     let site = site(level, &services);
-    let job =
-        site.job(&image("busybox"), json!({ "services": [service(level, "redis", json!({}))] })).prepared();
+    let job = site.job(&image("busybox"), json!({ "services": [service("redis", json!({}))] })).prepared();
     assert_eq!(job.run("build_script", "wget -qO- http://always/hostname").success(), "busybox-0\n");
-    let refused =
-        site.job(&image("busybox"), json!({ "services": [service(level, "nginx", json!({}))] })).prepare();
+    let refused = site.job(&image("busybox"), json!({ "services": [service("nginx", json!({}))] })).prepare();
     refused
         .failed(BUILD_FAILURE, "image is not present on list of allowed services:\n- 127.0.0.1:5000/redis");
-    let redis = |alias: &str| service(level, "redis", json!({ "alias": alias }));
+    let redis = |alias: &str| service("redis", json!({ "alias": alias }));
     let many = site.job(&image("busybox"), json!({ "services": [redis("a"), redis("b")] })).prepare();
     many.failed(BUILD_FAILURE, "too many services requested: 3, only 2 allowed");
 }
@@ -297,8 +283,28 @@ fn configured(level: &str) {
 fn absent(level: &str) {
     let site = site(level, "");
     let prepare = |service: Value| site.job(&image("busybox"), json!({ "services": [service] })).prepare();
-    prepare(service(level, "no-such-image", json!({}))).failed(BUILD_FAILURE, "failed to pull image");
+    prepare(service("no-such-image", json!({}))).failed(BUILD_FAILURE, "failed to pull image");
     prepare(json!({ "name": "" })).failed(BUILD_FAILURE, "invalid service image name");
-    prepare(service(level, "busybox", json!({ "entrypoint": [""] })))
+    prepare(service("busybox", json!({ "entrypoint": [""] })))
         .failed(BUILD_FAILURE, "has neither entrypoint nor command");
+}
+
+/// The entry points of the servers begin as root. At level B there is nobody that they could become.
+fn one_user(level: &str) {
+    let site = site(level, "");
+    let redis = |user: &str| {
+        let options = json!({ "alias": "cache", "executor_opts": { "docker": { "user": user } } });
+        json!({ "services": [service("redis", options)] })
+    };
+    let note = "Service 127.0.0.1/redis:latest runs as redis from its start";
+    let hint = "hint: this node gives a service one user only (isolation level B)";
+    let job = site.job(&image("redis"), redis(""));
+    let log = job.prepare().success();
+    assert_eq!(log.contains(note), level == "B", "{log}");
+    assert!(!log.contains("WARNING"), "{log}");
+    assert_eq!(job.run("build_script", "redis-cli -h cache ping").success(), "PONG\n");
+    // Who asks for root gets root.
+    let log = site.job(&image("busybox"), redis("root")).prepare().success();
+    assert!(!log.contains(note), "{log}");
+    assert_eq!(log.contains(hint), level == "B", "{log}");
 }

@@ -176,24 +176,15 @@ fn logs(place: &Place) {
     place.job(&job("maybe")).passes().hides(line);
 }
 
-/// At level B the servers are told their user, since they cannot become another one.
 fn databases(place: &Place) {
-    let user = |name: &str| {
-        if place.level() == "B" { format!("\n    docker: {{user: {name}}}") } else { String::new() }
-    };
     place
-        .job(&format!(
+        .job(
             "image: registry/postgres
-variables: {{POSTGRES_PASSWORD: pw, PGPASSWORD: pw, POSTGRES_DB: app}}
-services:
-  - name: registry/postgres
-    alias: db{}
-  - name: registry/redis{}
+variables: {POSTGRES_PASSWORD: pw, PGPASSWORD: pw, POSTGRES_DB: app}
+services: [{name: registry/postgres, alias: db}, registry/redis]
 script: [psql -h db -U postgres -tAc 'select current_database()' app, \"printf 'PING\\r\\n' | nc -w 2 127.0.0.1-redis 6379\"]
 after_script: [psql -h db -U postgres -tAc 'select 40 + 2']",
-            user("postgres"),
-            user("redis")
-        ))
+        )
         .passes()
         .says("app")
         .shows("+PONG")
