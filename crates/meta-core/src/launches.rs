@@ -29,6 +29,21 @@ pub struct Ledger {
     pub scope: Option<KnownScope>,
     /// When a renewal of runner tokens was tried last; 0: never.
     pub renewal_tried: u64,
+    /// What GitLab last said of the runners of instances.
+    pub runners: BTreeMap<String, KnownRunner>,
+    /// By instance, the digest of a token that GitLab refuses.
+    pub refused_tokens: BTreeMap<String, String>,
+}
+
+/// A runner, as GitLab showed it. Kept for a while, like [`KnownScope`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownRunner {
+    /// GitLab's id.
+    pub id: u64,
+    /// When it was asked for.
+    pub asked: u64,
+    /// Whether somebody paused it.
+    pub paused: bool,
 }
 
 /// Whose jobs are asked for. Kept for a while, since it costs requests and changes seldom.
@@ -193,6 +208,8 @@ impl Ledger {
             warned: file.warned,
             scope: file.scope,
             renewal_tried: file.renewal_tried,
+            runners: file.runners,
+            refused_tokens: file.refused_tokens,
         })
     }
 
@@ -204,6 +221,8 @@ impl Ledger {
             warned: &self.warned,
             scope: self.scope.as_ref(),
             renewal_tried: self.renewal_tried,
+            runners: &self.runners,
+            refused_tokens: &self.refused_tokens,
             launches: &self.launches,
         };
         let mut text =
@@ -231,6 +250,7 @@ impl Ledger {
         // A job does not wait longer than that, and an instance that is gone is not asked for.
         self.warned.retain(|_, at| now.saturating_sub(*at) < KEEP_FAILED_S);
         self.keep_alive.retain(|_, at| now.saturating_sub(*at) < KEEP_FAILED_S);
+        self.runners.retain(|_, runner| now.saturating_sub(runner.asked) < KEEP_FAILED_S);
     }
 }
 
@@ -260,6 +280,10 @@ struct FileIn {
     scope: Option<KnownScope>,
     #[serde(default)]
     renewal_tried: u64,
+    #[serde(default)]
+    runners: BTreeMap<String, KnownRunner>,
+    #[serde(default)]
+    refused_tokens: BTreeMap<String, String>,
     launches: Vec<Launch>,
 }
 
@@ -274,6 +298,10 @@ struct FileOut<'a> {
     scope: Option<&'a KnownScope>,
     #[serde(skip_serializing_if = "is_never")]
     renewal_tried: u64,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    runners: &'a BTreeMap<String, KnownRunner>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    refused_tokens: &'a BTreeMap<String, String>,
     launches: &'a [Launch],
 }
 
@@ -323,6 +351,8 @@ mod tests {
         ledger.keep_alive.insert("big-node".to_owned(), 5);
         ledger.warned.insert(4711, 6);
         ledger.renewal_tried = 7;
+        ledger.runners.insert("big-node".to_owned(), KnownRunner { id: 5, asked: 8, paused: true });
+        ledger.refused_tokens.insert("big-node".to_owned(), "c0ffee".to_owned());
         let project = KnownProject {
             id: 1,
             path: "g/p".to_owned(),

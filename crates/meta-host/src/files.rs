@@ -60,17 +60,18 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     write().map_err(|source| FileError { path: path.to_owned(), kind: FileErrorKind::Write(source) })
 }
 
-/// Makes a directory and its missing parents with mode 0700.
+/// Makes a directory and its missing parents with mode 0700. One that exists is left as it is.
+pub fn make_dir(path: &Path) -> Result<(), FileError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| FileError { path: path.to_owned(), kind: FileErrorKind::MakeDirectory(error) })
+}
+
+/// [`make_dir`] for files that others could put theirs in the place of.
 ///
 /// # Errors
-/// A directory that exists is left as it is, but refused if group or others may write to it: they could put another
-/// file in the place of ours.
+/// A directory that exists is left as it is, but refused if group or others may write to it.
 pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| FileError { path: path.to_owned(), kind: FileErrorKind::MakeDirectory(error) })?;
+    make_dir(path)?;
     refuse_mode(path, 0o022)
 }
 

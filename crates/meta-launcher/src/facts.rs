@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use meta_core::config::instances::InstanceConfig;
 use meta_core::launches::Launch;
+use meta_core::matching::Wish;
 use meta_core::name::InstanceName;
 
 /// Everything that the plan depends on.
@@ -59,6 +60,19 @@ pub struct Site {
     pub start_grace_s: u64,
     /// Changes with everything that could make a refused submission succeed.
     pub fingerprint: String,
+    /// Why a launch would be in vain.
+    pub obstacle: Option<Obstacle>,
+}
+
+/// What makes every launch of an instance useless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Somebody paused the runner in GitLab.
+    Paused,
+    /// GitLab does not know the runner's token.
+    TokenRefused,
+    /// Its launch command cannot be made.
+    NoCommand,
 }
 
 /// A job of GitLab's that is pending or running.
@@ -132,6 +146,12 @@ pub enum QueueState {
     Running,
     /// Ended, for whatever reason.
     Ended,
+}
+
+/// What the waiting jobs among these ask for.
+pub(crate) fn wishes(jobs: &[Job]) -> Vec<Wish> {
+    let waiting = jobs.iter().filter(|job| job.is_waiting());
+    waiting.map(|job| Wish { job: job.id, tags: job.tags.clone(), protected: job.protected }).collect()
 }
 
 impl Facts {

@@ -1,13 +1,15 @@
 //! What a tick knows: GitLab, the batch system and our own files, asked once.
 
-use crate::facts::{Batch, Facts, Limits};
+use crate::facts::{Batch, Facts, Limits, Obstacle, wishes};
 use meta_core::launches::Ledger;
+use meta_core::matching::match_jobs;
 use meta_core::registrations::Registrations;
 use meta_gitlab::Client;
 use meta_host::clock;
 
 use crate::failure::LauncherError;
 use crate::queue;
+use crate::runners;
 use crate::scope;
 use crate::setup::Setup;
 use crate::troubles::Troubles;
@@ -22,17 +24,26 @@ pub(crate) fn facts(
     keep_lease: &mut dyn FnMut() -> Result<(), LauncherError>,
 ) -> Result<Facts, LauncherError> {
     let (config, launch) = (&setup.config, &setup.launch);
-    let (sites, scheduler) = setup.sites(registrations)?;
+    let (mut sites, scheduler) = setup.sites(registrations, troubles)?;
     // As many jobs as all launches together may take.
     let needed = launch.max_in_flight as usize * launch.group_size as usize + 1;
     // First the queue: a launch that takes a job and ends while GitLab is read is then seen as it was before, and not
     // as one that ended while its job, by an answer from before that, still waited.
     let batch = match scheduler {
         Some(scheduler) => queue::look(setup, scheduler, &ledger.launches, troubles)?,
+        // Whom to ask, only the launch command says.
+        None if sites.values().any(|site| site.obstacle == Some(Obstacle::NoCommand)) => Batch::Unknown,
         None => Batch::Known(Vec::new()),
     };
     let now = clock::now();
     let open = scope::open_jobs(config, gitlab, &mut ledger.scope, needed, now, troubles, keep_lease)?;
+    let matches = match_jobs(&config.instances, &wishes(&open.jobs)).by_instance;
+    let with_jobs = matches.into_keys().collect();
+    runners::look_for_pauses(ledger, &sites, &with_jobs, gitlab, now, keep_lease)?;
+    for (name, site) in &mut sites {
+        let known = registrations.get(name).and_then(|found| runners::obstacle(ledger, name, found));
+        site.obstacle = site.obstacle.or(known);
+    }
     Ok(Facts {
         now,
         instances: config.instances.clone(),

@@ -20,6 +20,7 @@ mod look;
 mod metrics;
 mod queue;
 mod renewal;
+mod runners;
 mod scope;
 mod search_path;
 mod service;

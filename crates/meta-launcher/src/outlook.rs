@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::facts::Obstacle;
 use crate::supply::Supply;
 
 /// One instance in numbers and reasons.
@@ -41,6 +42,8 @@ impl Outlook {
 pub enum Note {
     /// There is no runner in GitLab that could take the jobs.
     NotRegistered,
+    /// A launch would be in vain.
+    Obstacle(Obstacle),
     /// The queue could not be read.
     BatchUnknown,
     /// The batch system refuses submissions.
@@ -91,6 +94,15 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotRegistered => f.write_str("not registered: run `meta-register`"),
+            Self::Obstacle(Obstacle::Paused) => {
+                f.write_str("its runner is paused in GitLab: nothing is launched until somebody resumes it")
+            }
+            Self::Obstacle(Obstacle::TokenRefused) => {
+                f.write_str("GitLab refuses the token of its runner: run `gitlab-meta-runner configure`")
+            }
+            Self::Obstacle(Obstacle::NoCommand) => {
+                f.write_str("its `[launch]` cannot be expanded: `gitlab-meta-runner check-config` says why")
+            }
             Self::BatchUnknown => f.write_str("nothing is launched while the queue cannot be read"),
             Self::Refused { in_s: Some(in_s), reason } => {
                 write!(f, "the submission was refused, next try in {in_s} s: {reason}")

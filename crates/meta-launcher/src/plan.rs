@@ -7,11 +7,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use meta_core::launches::{Launch, State};
-use meta_core::matching::{Mismatch, Wish as JobWish, match_jobs};
+use meta_core::matching::{Mismatch, match_jobs};
 use meta_core::name::InstanceName;
 
 use crate::backoff::{self, LostJobs, Retry};
-use crate::facts::{Batch, Facts, Job, Site};
+use crate::facts::{Batch, Facts, Job, Site, wishes};
 use crate::outlook::{Note, Outlook};
 use crate::settle::settle;
 use crate::shares::{Budget, Grant, WaitingJob, Wish, grant};
@@ -69,13 +69,7 @@ pub struct NewLaunch {
 /// was launched before may wait in its queue.
 pub fn plan(facts: &Facts) -> Plan {
     let mut launches = settle(facts);
-    let wishes: Vec<JobWish> = facts
-        .jobs
-        .iter()
-        .filter(|job| job.is_waiting())
-        .map(|job| JobWish { job: job.id, tags: job.tags.clone(), protected: job.protected })
-        .collect();
-    let matches = match_jobs(&facts.instances, &wishes);
+    let matches = match_jobs(&facts.instances, &wishes(&facts.jobs));
     let tally = Tally::new(facts, &launches);
 
     let mut outlooks = BTreeMap::new();
@@ -86,6 +80,11 @@ pub fn plan(facts: &Facts) -> Plan {
         let waiting = matches.by_instance.get(name).map_or(&[][..], Vec::as_slice);
         let mut outlook = tally.outlook(name, waiting);
         if let Some(site) = facts.sites.get(name) {
+            if let Some(obstacle) = site.obstacle
+                && !waiting.is_empty()
+            {
+                outlook.notes.push(Note::Obstacle(obstacle));
+            }
             let eligible = eligible(waiting, &tally.lost, facts.now, &mut outlook);
             cancelled.extend(surplus(name, &mut launches, &outlook, facts));
             let asked = tally.uncovered(name, &eligible, outlook.supply);
@@ -284,6 +283,9 @@ fn may_launch(
     facts: &Facts,
     outlook: &mut Outlook,
 ) -> bool {
+    if site.obstacle.is_some() {
+        return false;
+    }
     if site.can_be_asked && facts.batch == Batch::Unknown {
         outlook.notes.push(Note::BatchUnknown);
         return false;

@@ -9,6 +9,7 @@ use meta_core::registrations::{Registration, Registrations};
 use meta_core::rotation::{TokenAge, starting, token_age};
 use meta_host::{Failure as _, process};
 
+use crate::runners;
 use crate::setup::Setup;
 use crate::troubles::Troubles;
 
@@ -21,11 +22,13 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// What [`Troubles`] calls it.
 const ABOUT: &str = "renewal of tokens";
 
-/// Whether tokens are to be renewed now: one is old enough, nobody would miss the old one, and there was no try just now.
+/// Whether tokens are to be renewed now: GitLab refuses one, or one is old enough and nobody would miss it; and there was no
+/// try just now.
 pub(crate) fn is_due(registrations: &Registrations, ledger: &Ledger, now: u64) -> bool {
     let starting = starting(ledger, now);
     let can_be_renewed =
         |(instance, registration): (&InstanceName, &Registration)| match token_age(registration, now) {
+            _ if runners::is_refused(ledger, instance, registration) => true,
             TokenAge::Good => false,
             TokenAge::Due => !starting.contains(instance),
             TokenAge::Urgent | TokenAge::Expired => true,

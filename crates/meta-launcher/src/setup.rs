@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::batch;
-use crate::facts::Site;
+use crate::facts::{Obstacle, Site};
 use meta_core::config::Config;
 use meta_core::config::launch::{LaunchConfig, Scheduler};
 use meta_core::config::schedulers::SchedulerConfig;
@@ -20,6 +20,7 @@ use meta_host::{Environment, configuration};
 use sha2::{Digest, Sha256};
 
 use crate::failure::LauncherError;
+use crate::troubles::Troubles;
 
 /// One configuration, and its surroundings.
 #[derive(Debug)]
@@ -85,14 +86,28 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// How and as whom each registered instance is launched, and the scheduler that can be asked for them.
+    /// How and as whom each registered instance is launched, and the scheduler that can be asked for them. An instance whose
+    /// launch command cannot be made is told, and does not stop the others.
+    ///
+    /// # Errors
+    /// There is none for any instance.
     pub(crate) fn sites(
         &self,
         registrations: &Registrations,
+        troubles: &mut Troubles,
     ) -> Result<(BTreeMap<InstanceName, Site>, Option<&SchedulerConfig>), LauncherError> {
         let (mut sites, mut asked) = (BTreeMap::new(), None);
+        let mut failures = Vec::new();
         for (name, registration) in registrations {
-            let command = self.command(name, "", 1)?;
+            let command = match self.command(name, "", 1) {
+                Ok(command) => command,
+                Err(error) => {
+                    failures.push((name, error));
+                    sites.insert(name.clone(), self.site_without_command(registration.id));
+                    continue;
+                }
+            };
+            troubles.over(&about_command(name));
             let description = self.description(&command.scheduler);
             let makes_arrays = description.is_some_and(|scheduler| {
                 !scheduler.array_args.is_empty() && !batch::asks_for_array(scheduler, &command.command)
@@ -103,11 +118,32 @@ impl<'a> Setup<'a> {
                 max_array: if makes_arrays { self.launch.max_array } else { 1 },
                 start_grace_s: self.launch.start_grace_s,
                 fingerprint: fingerprint(&command),
+                obstacle: None,
             };
             sites.insert(name.clone(), site);
             asked = asked.or(description);
         }
+        if failures.len() == sites.len()
+            && let Some((_, error)) = failures.pop()
+        {
+            return Err(error);
+        }
+        for (name, error) in failures {
+            troubles.failure(&about_command(name), &error);
+        }
         Ok((sites, asked))
+    }
+
+    /// Launches from before may be there.
+    fn site_without_command(&self, runner: u64) -> Site {
+        Site {
+            runner,
+            can_be_asked: true,
+            max_array: 1,
+            start_grace_s: self.launch.start_grace_s,
+            fingerprint: String::new(),
+            obstacle: Some(Obstacle::NoCommand),
+        }
     }
 
     /// Templates outside of an instance, with variables of their own.
@@ -135,6 +171,11 @@ impl<'a> Setup<'a> {
         let path = self.expand(std::slice::from_ref(template), &[])?.concat();
         Ok(Some(self.environment.current_dir.join(path)))
     }
+}
+
+/// What [`Troubles`] calls a launch command that cannot be made.
+fn about_command(name: &InstanceName) -> String {
+    format!("`[launch]` of `{name}`")
 }
 
 /// Changes with everything that could make a refused submission succeed.

@@ -7,7 +7,7 @@ use meta_core::instance::LaunchCommand;
 use meta_core::launches::{Launch, State};
 use meta_gitlab::session::TOKEN_VARIABLE;
 use meta_host::clock;
-use meta_host::files::make_private_dir;
+use meta_host::files::make_dir;
 use meta_host::process::{self, ProcessError};
 
 use crate::failure::LauncherError;
@@ -34,7 +34,8 @@ pub(crate) fn command(setup: &Setup<'_>, launch: &Launch) -> Result<LaunchComman
         line.args.splice(0..0, added);
     }
     let workdir = line.cwd.get_or_insert_with(|| setup.paths.data_dir.clone());
-    make_private_dir(workdir).map_err(LauncherError::File)?;
+    // It is the admin's, and may be a group's.
+    make_dir(workdir).map_err(LauncherError::File)?;
     // A batch job has no use for our token, and its environment can be read.
     line.clear_env = true;
     let variables = setup.environment.variables.clone().into_iter();

@@ -65,6 +65,7 @@ pub(crate) fn facts(instances: &[&str]) -> Facts {
             max_array: 1,
             start_grace_s: 121,
             fingerprint: "now".to_owned(),
+            obstacle: None,
         };
         (name.parse().unwrap(), site)
     };

@@ -18,7 +18,7 @@ use meta_host::{clock, exit, process};
 use crate::failure::LauncherError;
 use crate::setup::Setup;
 use crate::troubles::Troubles;
-use crate::{gather, metrics, queue, renewal, submit};
+use crate::{gather, metrics, queue, renewal, runners, submit};
 
 /// A tick that meets another one leaves soon.
 const LEASE_WAIT: Duration = Duration::from_secs(5);
@@ -158,8 +158,12 @@ impl Tick<'_> {
     fn keep_online(&mut self, instance: &InstanceName) {
         let Some(registration) = self.registrations.get(instance) else { return };
         match self.gitlab.keep_runner_alive(&registration.token, KEEP_ALIVE_ID) {
-            Ok(true) => self.troubles.over(instance.as_str()),
+            Ok(true) => {
+                runners::note_token(&mut self.ledger, instance, registration, true);
+                self.troubles.over(instance.as_str());
+            }
             Ok(false) => {
+                runners::note_token(&mut self.ledger, instance, registration, false);
                 let text = format!(
                     "GitLab refuses the token of instance `{instance}`\nhint: `gitlab-meta-runner configure` gets a new one"
                 );
@@ -175,10 +179,15 @@ impl Tick<'_> {
     }
 
     fn cancel(&mut self, cancelled: &[Cancellation]) -> Result<(), LauncherError> {
-        let Some(first) = cancelled.first() else { return Ok(()) };
-        let instance = self.ledger.launches.iter().find(|launch| launch.id == first.id);
-        let Some(instance) = instance.map(|launch| launch.instance.clone()) else { return Ok(()) };
-        let command = self.setup.command(&instance, "", 1)?;
+        let instance = |cancellation: &Cancellation| {
+            let launch = self.ledger.launches.iter().find(|launch| launch.id == cancellation.id)?;
+            Some(&launch.instance)
+        };
+        // Whichever can be expanded: they are all of one batch system.
+        let mut commands = cancelled.iter().filter_map(instance);
+        let Some(command) = commands.find_map(|instance| self.setup.command(instance, "", 1).ok()) else {
+            return Ok(());
+        };
         let Some(scheduler) = self.setup.description(&command.scheduler) else { return Ok(()) };
         let mut line = queue::command(self.setup, &scheduler.cancel, &[])?;
         for cancellation in cancelled {
@@ -240,7 +249,16 @@ impl Tick<'_> {
             refused_config: None,
         };
         let fingerprint = site.fingerprint.clone();
-        let command = submit::command(self.setup, &launch)?;
+        let about = format!("the launch of `{}`", launch.instance);
+        let command = match submit::command(self.setup, &launch) {
+            Ok(command) => command,
+            Err(error) => {
+                self.troubles.failure(&about, &error);
+                self.refused.insert(launch.instance);
+                return Ok(());
+            }
+        };
+        self.troubles.over(&about);
         self.ledger.launches.push(launch.clone());
         self.save()?;
         self.lease.renew_ahead(command.timeout_s).map_err(LauncherError::Lease)?;

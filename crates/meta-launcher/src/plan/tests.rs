@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::facts::{Job, QueueEntry, QueueState};
+use crate::facts::{Job, Obstacle, QueueEntry, QueueState};
 use crate::testing::{NOW, entry, facts, job, launch};
 
 /// The launches of a plan as `instance:slots[jobs]`, and its cancellations as `-id`.
@@ -42,6 +42,24 @@ fn each_waiting_job_asks_for_a_launch_and_no_second_one() {
     facts.launches = vec![Launch { jobs: vec![7], ..launch("a", 1) }];
     facts.batch = queue(vec![waits(1)]);
     assert_eq!(asked(&facts), ["b:1[8]"]);
+}
+
+#[test]
+fn an_obstacle_is_told_and_stops_launches_of_its_instance_only() {
+    let mut facts = facts(&["a", "b"]);
+    facts.jobs = vec![job(7, "a"), job(8, "b")];
+    facts.sites.get_mut(&"a".parse().unwrap()).unwrap().obstacle = Some(Obstacle::Paused);
+    assert_eq!(asked(&facts), ["b:1[8]"]);
+    assert_eq!(
+        notes(&facts, "a"),
+        ["its runner is paused in GitLab: nothing is launched until somebody resumes it"]
+    );
+    // Neither a launch that waits already nor its supply changes by that.
+    facts.launches = vec![Launch { jobs: vec![7], ..launch("a", 1) }];
+    facts.batch = queue(vec![waits(1)]);
+    assert_eq!((asked(&facts), notes(&facts, "a").len()), (vec!["b:1[8]".to_owned()], 1));
+    facts.jobs.remove(0);
+    assert_eq!(notes(&facts, "a"), [""; 0]);
 }
 
 #[test]

@@ -58,17 +58,3 @@ fn the_end_of_a_day_in_the_queue_is_announced_once() {
     assert_eq!((run.code, run.stderr), (Some(0), expected));
     pass(&sandbox, 3);
 }
-
-#[test]
-fn a_refused_token_is_told() {
-    let sandbox = frozen("");
-    sandbox.job("big");
-    let path = sandbox.path("data/meta.registrations.toml");
-    let text = std::fs::read_to_string(path).unwrap();
-    let (head, _) = text.split_once("token = ").unwrap();
-    sandbox.write("data/meta.registrations.toml", &format!("{head}token = \"glrt-old\"\n"));
-    let run = sandbox.once();
-    let expected = "error: GitLab refuses the token of instance `big`\n\
-                    hint: `gitlab-meta-runner configure` gets a new one\n";
-    assert_eq!((run.code, run.stderr.as_str()), (Some(5), expected));
-}

@@ -5,6 +5,7 @@ mod bad_input;
 mod crash;
 mod cycle;
 mod keep_alive;
+mod obstacles;
 mod renewal;
 mod sandbox;
 mod scope;

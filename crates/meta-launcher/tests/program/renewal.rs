@@ -13,13 +13,19 @@ use crate::sandbox::{Run, Sandbox};
 /// A launcher with one instance whose token lives for ten days and ends in twelve hours, beside a `meta-register` that is
 /// this script.
 fn sandbox(register: &str) -> Sandbox {
-    let sandbox = Sandbox::new();
+    let sandbox = beside(register);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let times = [("issued", now - 9 * 86400 - 43200), ("expires", now + 43200)]
         .map(|(what, at)| format!("token_{what}_at = \"{}\"\n", meta_core::time::format(at)))
         .concat();
     let registrations = fs::read_to_string(sandbox.path("data/meta.registrations.toml")).unwrap();
     sandbox.write("data/meta.registrations.toml", &format!("{registrations}{times}"));
+    sandbox
+}
+
+/// A launcher with one instance beside that `meta-register`.
+fn beside(register: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
     sandbox.write("bin/meta-register", &format!("#!/bin/sh\necho \"$@\" >> called\n{register}\n"));
     fs::set_permissions(sandbox.path("bin/meta-register"), Permissions::from_mode(0o755)).unwrap();
     symlink(env!("CARGO_BIN_EXE_meta-launcher"), sandbox.path("bin/meta-launcher")).unwrap();
@@ -84,4 +90,35 @@ fn a_renewal_that_fails_is_told() {
     ledger["renewal_tried"] = json!(ledger["renewal_tried"].as_u64().unwrap() - 3600);
     sandbox.write("data/meta.launches.json", &ledger.to_string());
     assert_eq!(once(&sandbox).code, Some(5));
+}
+
+#[test]
+fn a_refused_token_is_told_renewed_and_not_launched_with() {
+    let sandbox = beside("test -e fail || sed -i \"s/glrt-old/$(cat good)/\" data/meta.registrations.toml");
+    let path = sandbox.path("data/meta.registrations.toml");
+    let text = fs::read_to_string(path).unwrap();
+    let (head, good) = text.split_once("token = ").unwrap();
+    sandbox.write("good", good.trim().trim_matches('"'));
+    sandbox.write("data/meta.registrations.toml", &format!("{head}token = \"glrt-old\"\n"));
+    sandbox.write("fail", "");
+    sandbox.configure("[runners.big]\ntags = [\"big\"]\n", "max_array = 1");
+    sandbox.job("big");
+    let run = once(&sandbox);
+    let expected = "error: GitLab refuses the token of instance `big`\n\
+                    hint: `gitlab-meta-runner configure` gets a new one\n";
+    assert_eq!((run.code, run.stderr.as_str()), (Some(5), expected));
+    assert_eq!((calls(&sandbox).len(), sandbox.queued().len()), (1, 1));
+    // What waits in the queue already is in vain, and nothing is added to it.
+    sandbox.job("big");
+    assert_eq!(once(&sandbox).code, Some(0));
+    assert_eq!((calls(&sandbox).len(), sandbox.queued().len()), (1, 1));
+    assert!(sandbox.run(&["plan"]).stdout.contains("big: GitLab refuses the token of its runner"));
+    // An hour later it is renewed, and launches go on.
+    sandbox.remove("fail");
+    let mut ledger = sandbox.ledger();
+    ledger["renewal_tried"] = json!(ledger["renewal_tried"].as_u64().unwrap() - 3600);
+    sandbox.write("data/meta.launches.json", &ledger.to_string());
+    assert_eq!(once(&sandbox).code, Some(0));
+    assert_eq!(once(&sandbox).code, Some(0));
+    assert_eq!((calls(&sandbox).len(), sandbox.queued().len()), (2, 2));
 }

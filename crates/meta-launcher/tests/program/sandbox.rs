@@ -204,6 +204,9 @@ impl Sandbox {
         if let Some(contacts) = ledger.get_mut("keep_alive") {
             contacts.as_object_mut().unwrap().values_mut().for_each(older);
         }
+        for runner in ledger.get_mut("runners").and_then(Value::as_object_mut).into_iter().flatten() {
+            older(&mut runner.1["asked"]);
+        }
         if let Some(scope) = ledger.get_mut("scope") {
             older(&mut scope["listed"]);
         }
