@@ -69,6 +69,7 @@ fn facts() -> Facts {
         max_array: 100,
         start_grace_s: 150,
         fingerprint: String::new(),
+        obstacle: None,
     };
     let job = |id: u64| Job {
         id,
