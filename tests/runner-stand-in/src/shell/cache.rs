@@ -9,30 +9,58 @@ use crate::job::{Cache, happens};
 const ENV_FILE: &str = "gitlab_runner_cache_env";
 
 pub(super) fn restore(build: &Build, runner: &str, writer: &mut Writer) -> Result<(), Stop> {
-    let caches: Vec<&Cache> =
-        build.job.cache.iter().flatten().filter(|cache| !selection(cache).is_empty()).collect();
+    let words = Words { policy: "pull", doing: "cache extraction", moving: "downloading" };
+    for_each_cache(
+        build,
+        &words,
+        writer,
+        |_| true,
+        |cache, place, writer| {
+            let mut places = vec![place];
+            places.extend(fallbacks(build, cache, writer));
+            writer.guard_runner(runner, "Extracting cache", |writer| {
+                extract(build, runner, cache, &places, writer);
+            });
+        },
+    )
+}
+
+/// How a stage names what it does with caches.
+struct Words {
+    policy: &'static str,
+    doing: &'static str,
+    moving: &'static str,
+}
+
+/// Begins the script, and lets `write` add what is done with each `wanted` cache that has a place and the right policy.
+fn for_each_cache(
+    build: &Build,
+    words: &Words,
+    writer: &mut Writer,
+    wanted: impl Fn(&Cache) -> bool,
+    mut write: impl FnMut(&Cache, CacheFile, &mut Writer),
+) -> Result<(), Stop> {
+    let wanted = |cache: &&Cache| wanted(cache) && !selection(cache).is_empty();
+    let caches: Vec<&Cache> = build.job.cache.iter().flatten().filter(wanted).collect();
     if caches.is_empty() {
         return Err(Stop::Nothing);
     }
     scripts::exports(build, writer);
     scripts::enter_project(build, writer);
+    let Words { policy, doing, moving } = words;
     for cache in caches {
         let place = match cache_key::place(build, &cache.key, writer) {
             Ok(place) => place,
             Err(reason) => {
-                writer.notice(&format!("Skipping cache extraction due to {reason}"));
+                writer.notice(&format!("Skipping {doing} due to {reason}"));
                 continue;
             }
         };
-        if !allows(&build.variables().expand(&cache.policy), "pull", &place.key)? {
-            writer.notice(&format!("Not downloading cache {} due to policy", place.key));
-            continue;
+        if allows(&build.variables().expand(&cache.policy), policy, &place.key)? {
+            write(cache, place, writer);
+        } else {
+            writer.notice(&format!("Not {moving} cache {} due to policy", place.key));
         }
-        let mut places = vec![place];
-        places.extend(fallbacks(build, cache, writer));
-        writer.guard_runner(runner, "Extracting cache", |writer| {
-            extract(build, runner, cache, &places, writer);
-        });
     }
     Ok(())
 }
@@ -83,28 +111,11 @@ fn extract(build: &Build, runner: &str, cache: &Cache, places: &[CacheFile], wri
 }
 
 pub(super) fn archive(build: &Build, runner: &str, success: bool, writer: &mut Writer) -> Result<(), Stop> {
-    let wanted = |cache: &&Cache| happens(&cache.when, success) && !selection(cache).is_empty();
-    let caches: Vec<&Cache> = build.job.cache.iter().flatten().filter(wanted).collect();
-    if caches.is_empty() {
-        return Err(Stop::Nothing);
-    }
-    scripts::exports(build, writer);
-    scripts::enter_project(build, writer);
-    for cache in caches {
-        let place = match cache_key::place(build, &cache.key, writer) {
-            Ok(place) => place,
-            Err(reason) => {
-                writer.notice(&format!("Skipping cache archiving due to {reason}"));
-                continue;
-            }
-        };
-        if !allows(&build.variables().expand(&cache.policy), "push", &place.key)? {
-            writer.notice(&format!("Not uploading cache {} due to policy", place.key));
-            continue;
-        }
+    let words = Words { policy: "push", doing: "cache archiving", moving: "uploading" };
+    let wanted = |cache: &Cache| happens(&cache.when, success);
+    for_each_cache(build, &words, writer, wanted, |cache, place, writer| {
         writer.guard_runner(runner, "Creating cache", |writer| create(build, runner, cache, &place, writer));
-    }
-    Ok(())
+    })
 }
 
 fn create(build: &Build, runner: &str, cache: &Cache, place: &CacheFile, writer: &mut Writer) {
