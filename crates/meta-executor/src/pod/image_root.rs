@@ -4,6 +4,7 @@
 //! namespace because removed directories cannot be marked (overlayfs documentation, "User xattr").
 
 use std::fs::{self, Permissions};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -29,16 +30,8 @@ pub(super) fn mount(root: &ImageRoot) -> Result<(), PodError> {
     // Apptainer looks at its own processes; the host's /proc shows others.
     mounts::proc(Path::new("/proc"))?;
     shields::put_up(&root.empty())?;
-    let merged = root.merged();
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={},userxattr",
-        escaped(&root.lower),
-        escaped(&root.upper()),
-        escaped(&root.work())
-    );
-    mount::mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-        .map_err(on_path("mount the job's file system on", &merged))?;
-    let image = open_directory(&merged)?;
+    mount_layer(root)?;
+    let image = open_directory(&root.merged())?;
     devices::make(&root.dev(), root.shm_size, &root.devices)?;
     let dev = open_directory(&root.dev())?;
     // What is mounted on a device directory needs its place there: it covers the image's.
@@ -57,6 +50,35 @@ pub(super) fn mount(root: &ImageRoot) -> Result<(), PodError> {
         make_file(tree, &path)?;
     }
     make_mount_table(&image)
+}
+
+/// Mounts the layer over the image, as volatile: at the end of the stage overlayfs would else write out everything that the
+/// node's file system has to write, other jobs' data included, and each fsync(2) of a package manager would wait for the disk.
+/// A layer that its job outlives is removed and never read again, so nothing is lost with it.
+fn mount_layer(root: &ImageRoot) -> Result<(), PodError> {
+    // overlayfs refuses a layer with this mark, because the node may have crashed since. If it had, the job would be gone.
+    match fs::remove_dir_all(root.work().join("work/incompat/volatile")) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(PodError::Io { action: "use again", path: root.work(), source: error });
+        }
+        _ => {}
+    }
+    let merged = root.merged();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={},userxattr",
+        escaped(&root.lower),
+        escaped(&root.upper()),
+        escaped(&root.work())
+    );
+    let mount = |options: &str| {
+        mount::mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options))
+    };
+    match mount(&format!("{options},volatile")) {
+        // Kernels of distributions that took over `userxattr` without it.
+        Err(nix::Error::EINVAL) => mount(&options),
+        result => result,
+    }
+    .map_err(on_path("mount the job's file system on", &merged))
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd, PodError> {

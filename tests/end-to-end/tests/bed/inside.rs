@@ -27,6 +27,7 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("inside: user, home and files of the image", user),
     ("inside: working directory and environment of the image", environment),
     ("inside: root, writable everywhere, kept until after_script", writable),
+    ("inside: the writable layer is not written out after each stage", volatile),
     ("inside: allocation variables pass, others do not", pass_env),
     ("inside: mounts of files and directories, also on devices and through links of the image", mounts),
     ("inside: a mount of what is not there fails before the job", missing_mount),
@@ -387,6 +388,18 @@ fn writable(level: &str) {
         );
         assert!(log.log.ends_with("someone\n1234\n"), "{}", log.log);
     }
+}
+
+/// At the end of a stage overlayfs would write out all that the node's file system has to write, unless it is told not to.
+fn volatile(level: &str) {
+    let site = site(level, "");
+    let job = site.job(&image("busybox:latest"), json!({})).prepared();
+    let script = "grep -c '^overlay / .*volatile' /proc/mounts; touch /new; sync";
+    assert_eq!(job.run("build_script", script).success(), "1\n");
+    assert_eq!(
+        job.run("after_script", "ls /new; grep -c '^overlay / .*volatile' /proc/mounts").success(),
+        "/new\n1\n"
+    );
 }
 
 fn pass_env(level: &str) {
