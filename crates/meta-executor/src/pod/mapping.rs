@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::PodError;
 use super::spec::{IdRange, Mapping, SubordinateIds};
@@ -33,8 +33,11 @@ fn parse_range(line: &str, user: &str, uid: u32) -> Option<IdRange> {
 pub(crate) fn write_maps(pid: u32, mapping: Mapping, uid: u32, gid: u32) -> Result<(), PodError> {
     match mapping {
         Mapping::Subordinate(ids) => {
-            new_map("newuidmap", pid, uid, ids.uid)?;
-            new_map("newgidmap", pid, gid, ids.gid)
+            // Side by side: one of them takes as long as the rest of the pod.
+            let uids = MapWriter::start("newuidmap", pid, uid, ids.uid)?;
+            let gids = MapWriter::start("newgidmap", pid, gid, ids.gid);
+            uids.finish()?;
+            gids?.finish()
         }
         Mapping::RootOnly => {
             let proc = Path::new("/proc").join(pid.to_string());
@@ -47,17 +50,39 @@ pub(crate) fn write_maps(pid: u32, mapping: Mapping, uid: u32, gid: u32) -> Resu
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "one short set-user-id helper, with the output in the error")]
-fn new_map(program: &'static str, pid: u32, own: u32, range: IdRange) -> Result<(), PodError> {
-    let output = Command::new(program)
-        .args([pid, 0, own, 1, 1, range.start, range.count].map(|number| number.to_string()))
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| PodError::Start { program: program.to_owned(), source })?;
-    if output.status.success() {
-        return Ok(());
+/// A running newuidmap(1) or newgidmap(1).
+struct MapWriter {
+    program: &'static str,
+    child: Child,
+}
+
+impl MapWriter {
+    /// Maps root to `own` and the ids from 1 on to `range`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a short set-user-id helper that runs beside another one, which CommandLine cannot say"
+    )]
+    fn start(program: &'static str, pid: u32, own: u32, range: IdRange) -> Result<Self, PodError> {
+        let child = Command::new(program)
+            .args([pid, 0, own, 1, 1, range.start, range.count].map(|number| number.to_string()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| PodError::Start { program: program.to_owned(), source })?;
+        Ok(Self { program, child })
     }
-    Err(PodError::Map { program, stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
+
+    fn finish(self) -> Result<(), PodError> {
+        let Self { program, child } = self;
+        let output = child
+            .wait_with_output()
+            .map_err(|source| PodError::Namespace { action: "wait for the id map of the pod", source })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(PodError::Map { program, stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned() })
+    }
 }
 
 #[expect(
