@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use end_to_end::bed::image;
-use end_to_end::executor::Site;
+use end_to_end::executor::{SYSTEM_FAILURE, Site};
 use end_to_end::processes::{LIMIT, send, wait_until, with_mark};
 use serde_json::json;
 
@@ -18,6 +18,7 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("endings: the end of gitlab-runner ends everything", orphan),
     ("endings: a daemon that is left behind does not hold the job", daemon),
     ("endings: cleanup removes files of any owner and mode, twice", cleanup),
+    ("endings: what cleanup cannot remove stays the job's", refused_cleanup),
     ("endings: cleanup without a prepared job", cleanup_of_nothing),
     ("endings: after a stop, after_script starts from the image", fresh_layer),
     ("endings: cleanup beside a script that does not end", cleanup_beside_a_run),
@@ -102,6 +103,27 @@ fn cleanup(level: &str) {
     job.cleanup().success();
     assert_eq!(site.jobs_left(), Vec::<PathBuf>::new());
     job.cleanup().success();
+}
+
+/// The next job's sweep finds it by its owner.
+fn refused_cleanup(level: &str) {
+    let site = site(level);
+    let job = site.job(&image("debian:sid"), json!({})).prepared();
+    job.run("build_script", "mkdir -p /builds/a/b; chown -R 1234:1234 /builds/a || true").success();
+    let output =
+        job.command(&["cleanup"]).env("PATH", "/nonexistent").output().expect("meta-executor starts");
+    if level == "A" {
+        assert_eq!(output.status.code(), Some(SYSTEM_FAILURE));
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains("cannot start `newuidmap`"), "{message}");
+        let left = site.jobs_left();
+        assert!(left.len() == 1 && left[0].join("owner.json").exists(), "{left:?}");
+    } else {
+        // There is one id only: nothing is refused.
+        assert_eq!(output.status.code(), Some(0));
+    }
+    job.cleanup().success();
+    assert_eq!(site.jobs_left(), Vec::<PathBuf>::new());
 }
 
 /// As with docker, which removes the container of a script that was cancelled.
