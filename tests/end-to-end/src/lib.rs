@@ -6,6 +6,7 @@
     reason = "tests are at the edge: they start programs and read their surroundings"
 )]
 
+pub mod alone;
 pub mod bed;
 pub mod cluster;
 pub mod executor;

@@ -16,6 +16,9 @@ const MOST_BUILD_SECONDS: f64 = 90.0;
 const MOST_MS_OVER_TRUE: f64 = 2.0;
 const MOST_MB_OVER_TRUE: f64 = 8.0;
 
+/// The row of `bench-size` that stands before what it is the least time of (decision 0031).
+const ALONE: &str = "unshare(1) and bash alone";
+
 pub(super) fn measure() -> Result<Vec<Report>> {
     let build = build_from_nothing()?;
     Ok(vec![programs(&build)?, executor()?])
@@ -74,20 +77,27 @@ fn programs(build: &Build) -> Result<Report> {
 fn executor() -> Result<Report> {
     let mut table = Table::new(["process", "ms", "over true", "MB", "over true"]);
     let mut missed = Vec::new();
+    // What the processes take that a stage cannot do without.
+    let mut least_ms = 0.0;
     for row in in_bed::rows("bench-size", &[])? {
-        let over =
-            |column: usize| row.get(column).and_then(|cell| cell.parse::<f64>().ok()).unwrap_or_default();
-        if over(2) > MOST_MS_OVER_TRUE || over(4) > MOST_MB_OVER_TRUE {
-            let allowed = format!("{MOST_MS_OVER_TRUE} ms and {MOST_MB_OVER_TRUE} MB over /bin/true");
-            missed.push(format!("{}, {allowed} are allowed", row[0]));
+        let over = |column: usize| row.get(column).and_then(|cell| cell.parse().ok()).unwrap_or(f64::NAN);
+        let (ms, mb): (f64, f64) = (over(2), over(4));
+        if row[0] == ALONE {
+            least_ms = ms;
+        } else if !(ms <= least_ms + MOST_MS_OVER_TRUE && mb <= MOST_MB_OVER_TRUE) {
+            let most_ms = least_ms + MOST_MS_OVER_TRUE;
+            missed.push(format!(
+                "{}: {ms:.2} ms and {mb:.1} MB over /bin/true, {most_ms:.2} and {MOST_MB_OVER_TRUE} are allowed",
+                row[0]
+            ));
         }
         table.row(row);
     }
-    Ok(Report {
-        title: "meta-executor as a process (median of 101, largest resident size)".to_owned(),
-        table,
-        missed,
-    })
+    let title = format!(
+        "meta-executor as a process (median of 101, largest resident size); {MOST_MS_OVER_TRUE} ms are allowed over \
+         /bin/true, for a helper stage over {ALONE}"
+    );
+    Ok(Report { title, table, missed })
 }
 
 fn megabytes(path: &Path) -> Result<f64> {

@@ -1,4 +1,5 @@
-//! `meta-executor` as a process, beside `/bin/true`. Called in the bed by `cargo xtask bench size`.
+//! `meta-executor` as a process, beside `/bin/true` and what a helper stage is made of. Called in the bed by
+//! `cargo xtask bench size`.
 //!
 //! Prints a row per stage: name, milliseconds (median), milliseconds over true, MB, MB over true.
 
@@ -6,6 +7,7 @@
 
 use std::process::Command;
 
+use end_to_end::alone;
 use end_to_end::bed::image;
 use end_to_end::executor::Site;
 use end_to_end::measure::{peak_memory, samples};
@@ -20,8 +22,12 @@ fn main() {
     let nothing = || Command::new("/bin/true");
     let config = || job.command(&["config"]);
     let helper = || job.command(&["run", &script, "get_sources"]);
-    let commands: [(&str, &dyn Fn() -> Command); 3] =
-        [("/bin/true", &nothing), ("config", &config), ("run of an empty helper stage", &helper)];
+    let commands: [(&str, &dyn Fn() -> Command); 4] = [
+        ("/bin/true", &nothing),
+        ("config", &config),
+        ("unshare(1) and bash alone", &alone::helper_stage),
+        ("run of an empty helper stage", &helper),
+    ];
     let times = samples(&commands.map(|(_, command)| command), TIMES);
     let memory = commands.map(|(_, command)| peak_memory(&command()) as f64 / 1e6);
     for (index, (name, _)) in commands.iter().enumerate() {
