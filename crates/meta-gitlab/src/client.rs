@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use meta_core::secret::Secret;
+use meta_host::clock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Agent;
@@ -14,8 +15,8 @@ use ureq::http::{Method, Request, Response};
 
 use crate::connection::{ConnectionError, Proxies, connect};
 use crate::error::{Answer, ApiError, ErrorKind, cause};
-use crate::link::next_page;
-use crate::retry::{Repeat, chance, wait_before_retry};
+use crate::link::{below_api, next_page};
+use crate::retry::{Repeat, chance, retry_after, wait_before_retry};
 
 /// Items of one page, the most that GitLab sends.
 const PAGE: usize = 100;
@@ -49,7 +50,7 @@ pub struct Client {
 /// One request before it is sent.
 pub(crate) struct Call<'a> {
     pub(crate) method: Method,
-    /// Path below `/api/v4` with its query, or a whole URL that GitLab gave us.
+    /// Path below `/api/v4` with its query.
     pub(crate) path: &'a str,
     /// The scope that the token needs, for the error message.
     pub(crate) scope: &'static str,
@@ -147,7 +148,7 @@ impl Client {
         call: &Call<'_>,
         body: Option<&impl Serialize>,
     ) -> Result<Page<T>, ApiError> {
-        let url = self.url_of(call)?;
+        let url = format!("{}/api/v4{}", self.url, call.path);
         log::debug!("{} {url}", call.method);
         self.requests.fetch_add(1, Ordering::Relaxed);
         let mut request =
@@ -172,19 +173,6 @@ impl Client {
         let response =
             sent.unwrap_or_else(|error| Err(error.into())).map_err(|error| call.failed(&url, error))?;
         call.read(url, response)
-    }
-
-    fn url_of(&self, call: &Call<'_>) -> Result<String, ApiError> {
-        let base = format!("{}/api/v4", self.url);
-        if call.path.starts_with('/') {
-            return Ok(format!("{base}{}", call.path));
-        }
-        // The server names itself in the links of a list. Our token goes to no other one.
-        if call.path.starts_with(&format!("{base}/")) {
-            return Ok(call.path.to_owned());
-        }
-        let body = format!("a page of the list is at another address than `{}`", self.url);
-        Err(call.error(call.path, None, ErrorKind::NotGitLab, body))
     }
 }
 
@@ -220,10 +208,10 @@ impl Call<'_> {
             }
         };
         if !response.status().is_success() {
-            let answer =
-                Answer { status, retry_after: header(RETRY_AFTER), location: header(LOCATION), body: &body };
+            let answer = Answer { status, location: header(LOCATION), body: &body };
             let (kind, text) = ErrorKind::of_answer(&answer);
-            return Err(self.error(&url, Some(status), kind, text));
+            let retry_after_s = header(RETRY_AFTER).and_then(|text| retry_after(text, clock::now()));
+            return Err(ApiError { retry_after_s, ..self.error(&url, Some(status), kind, text) });
         }
         let json = if body.is_empty() { b"null" } else { body.as_slice() };
         let value = serde_json::from_slice(json).map_err(|error| {
@@ -232,7 +220,17 @@ impl Call<'_> {
                 format!("not the JSON that was expected (line {}, column {})", error.line(), error.column());
             self.error(&url, Some(status), ErrorKind::NotGitLab, text)
         })?;
-        Ok(Page { value, next: header(LINK).and_then(next_page).map(str::to_owned) })
+        // The server may know itself by another name, behind a proxy for one. Our token goes to the host of the
+        // configuration only.
+        let next = header(LINK).and_then(next_page).map(|link| {
+            let elsewhere = || {
+                let text =
+                    format!("the next page of the list is at `{link}`, which is no address of the API");
+                self.error(&url, Some(status), ErrorKind::NotGitLab, text)
+            };
+            below_api(link).map(str::to_owned).ok_or_else(elsewhere)
+        });
+        Ok(Page { value, next: next.transpose()? })
     }
 
     fn failed(&self, url: &str, error: ureq::Error) -> ApiError {
@@ -247,7 +245,8 @@ impl Call<'_> {
             Method::PUT => "PUT",
             _ => "DELETE",
         };
-        ApiError { method, url: url.to_owned(), scope: self.scope, status, body, kind, source: None }
+        let url = url.to_owned();
+        ApiError { method, url, scope: self.scope, status, body, kind, retry_after_s: None, source: None }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct ApiError {
     /// What the answer says, as one line; empty if it says nothing.
     pub body: String,
     pub kind: ErrorKind,
+    /// The seconds of `Retry-After`, if the server sent it, at most an hour.
+    pub retry_after_s: Option<u64>,
     #[source]
     pub(crate) source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -37,8 +39,8 @@ pub enum ErrorKind {
     NotFound,
     /// 400, 405, 409, 412, 422: GitLab does not accept what we sent.
     Refused,
-    /// 429, with the seconds of `Retry-After` if it was sent.
-    RateLimited { retry_after_s: Option<u64> },
+    /// 429.
+    RateLimited,
     /// 5xx.
     Server,
     /// 3xx, with the place it leads to. Not followed.
@@ -58,7 +60,6 @@ pub enum ErrorKind {
 /// An answer that is no success.
 pub(crate) struct Answer<'a> {
     pub(crate) status: u16,
-    pub(crate) retry_after: Option<&'a str>,
     pub(crate) location: Option<&'a str>,
     pub(crate) body: &'a [u8],
 }
@@ -70,9 +71,7 @@ impl ErrorKind {
         let text = json.as_ref().map_or_else(|| first_line(answer.body), message);
         let kind = match answer.status {
             // Only the throttle in front of GitLab and broken servers answer with anything but JSON.
-            429 => Self::RateLimited {
-                retry_after_s: answer.retry_after.and_then(|text| text.trim().parse().ok()),
-            },
+            429 => Self::RateLimited,
             500..=599 => Self::Server,
             300..=399 => Self::Redirect { location: answer.location.unwrap_or_default().to_owned() },
             _ if json.is_none() => Self::NotGitLab,
@@ -128,7 +127,7 @@ impl ApiError {
         matches!(
             self.kind,
             ErrorKind::Unauthorized
-                | ErrorKind::RateLimited { .. }
+                | ErrorKind::RateLimited
                 | ErrorKind::Redirect { .. }
                 | ErrorKind::UnknownHost
                 | ErrorKind::ConnectionRefused
@@ -188,9 +187,7 @@ impl Failure for ApiError {
                     .to_owned()
             }
             ErrorKind::NotFound | ErrorKind::Refused => return None,
-            ErrorKind::RateLimited { .. } => {
-                "too many requests: try again later, or ask for fewer".to_owned()
-            }
+            ErrorKind::RateLimited => "too many requests: try again later, or ask for fewer".to_owned(),
             ErrorKind::Server => "GitLab has a problem or is being updated: try again later".to_owned(),
             ErrorKind::Redirect { location } => {
                 format!(
@@ -266,12 +263,7 @@ mod tests {
     use super::*;
 
     fn kind(status: u16, body: &str) -> (ErrorKind, String) {
-        ErrorKind::of_answer(&Answer {
-            status,
-            retry_after: Some("7"),
-            location: Some("/there"),
-            body: body.as_bytes(),
-        })
+        ErrorKind::of_answer(&Answer { status, location: Some("/there"), body: body.as_bytes() })
     }
 
     #[test]
@@ -294,7 +286,7 @@ mod tests {
                 "tags_list can not be empty, is bad",
             ),
             (400, r#"{"error":"runner_type is missing"}"#, ErrorKind::Refused, "runner_type is missing"),
-            (429, "Retry later", ErrorKind::RateLimited { retry_after_s: Some(7) }, "Retry later"),
+            (429, "Retry later", ErrorKind::RateLimited, "Retry later"),
             (502, "<html>", ErrorKind::Server, "<html>"),
             (301, "", ErrorKind::Redirect { location: "/there".to_owned() }, ""),
         ];

@@ -5,27 +5,21 @@ use serde::Deserialize;
 use crate::ApiError;
 use crate::client::Client;
 
-/// A job of the list. GitLab tells neither image nor variables nor whether its ref is protected.
+/// A job of the list, as far as we care. GitLab tells neither image nor variables nor whether its ref is protected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     pub id: u64,
-    pub name: String,
-    pub project_id: u64,
-    pub pipeline_id: u64,
     pub status: JobStatus,
     pub tags: Vec<String>,
     /// Branch, tag or `refs/merge-requests/N/head`.
     pub git_ref: String,
     /// Whether `git_ref` is a tag.
     pub is_tag: bool,
-    /// ISO 8601. When the job was made, which may be long before it became pending.
-    pub created_at: String,
     /// Whole seconds that the job has been pending, up to now for a pending job.
     pub queued_s: Option<u64>,
     /// The runner that GitLab has handed the job to. A job may have one and still be pending for up to two minutes,
     /// until the runner confirms it.
     pub runner_id: Option<u64>,
-    pub web_url: String,
 }
 
 /// The two states that a launcher asks for.
@@ -47,7 +41,6 @@ pub struct JobList {
 #[derive(Deserialize)]
 struct WireJob {
     id: u64,
-    name: String,
     status: String,
     #[serde(default)]
     tag_list: Vec<String>,
@@ -55,23 +48,13 @@ struct WireJob {
     git_ref: String,
     #[serde(default)]
     tag: bool,
-    created_at: String,
     queued_duration: Option<f64>,
     runner: Option<WireRunner>,
-    pipeline: WirePipeline,
-    #[serde(default)]
-    web_url: String,
 }
 
 #[derive(Deserialize)]
 struct WireRunner {
     id: u64,
-}
-
-#[derive(Deserialize)]
-struct WirePipeline {
-    id: u64,
-    project_id: u64,
 }
 
 impl Client {
@@ -102,9 +85,6 @@ impl Job {
     fn from_wire(wire: &WireJob) -> Option<Self> {
         Some(Self {
             id: wire.id,
-            name: wire.name.clone(),
-            project_id: wire.pipeline.project_id,
-            pipeline_id: wire.pipeline.id,
             status: match wire.status.as_str() {
                 "pending" => JobStatus::Pending,
                 "running" => JobStatus::Running,
@@ -113,10 +93,8 @@ impl Job {
             tags: wire.tag_list.clone(),
             git_ref: wire.git_ref.clone(),
             is_tag: wire.tag,
-            created_at: wire.created_at.clone(),
             queued_s: wire.queued_duration.map(|seconds| seconds.max(0.0) as u64),
             runner_id: wire.runner.as_ref().map(|runner| runner.id),
-            web_url: wire.web_url.clone(),
         })
     }
 }

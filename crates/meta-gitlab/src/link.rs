@@ -8,6 +8,13 @@ pub(crate) fn next_page(header: &str) -> Option<&str> {
     })
 }
 
+/// The part of a link that stands behind `/api/v4`, with its slash.
+pub(crate) fn below_api(link: &str) -> Option<&str> {
+    const API: &str = "/api/v4";
+    let start = link.find(&format!("{API}/"))?;
+    Some(&link[start + API.len()..])
+}
+
 fn is_next(parameter: &str) -> bool {
     matches!(parameter.split_once('='), Some(("rel", value)) if value.trim_matches('"') == "next")
 }
@@ -22,6 +29,12 @@ mod tests {
             r#"<https://h/api/v4/x?page=1>; rel="first", <https://h/api/v4/x?cursor=a%3D&b=1>; rel="next""#;
         assert_eq!(next_page(header), Some("https://h/api/v4/x?cursor=a%3D&b=1"));
         assert_eq!(next_page("<https://h/x>; rel=next"), Some("https://h/x"));
+    }
+
+    #[test]
+    fn what_stands_below_the_api() {
+        assert_eq!(below_api("http://inner:8080/git/api/v4/x?a=/api/v4/"), Some("/x?a=/api/v4/"));
+        assert_eq!(below_api("https://h/x"), None);
     }
 
     #[test]

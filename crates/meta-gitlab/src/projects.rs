@@ -19,8 +19,6 @@ pub struct Project {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     pub id: u64,
-    /// With its parents.
-    pub path: String,
 }
 
 /// The refs of a project that are protected: names, and patterns with `*`.
@@ -46,7 +44,6 @@ struct WireProject {
 #[derive(Deserialize)]
 struct WireGroup {
     id: u64,
-    full_path: String,
 }
 
 impl Client {
@@ -60,7 +57,7 @@ impl Client {
     pub fn group(&self, path: &str) -> Result<Group, ApiError> {
         let wire: WireGroup =
             self.get(&format!("/groups/{}?with_projects=false", segment(path)), "read_api")?;
-        Ok(Group { id: wire.id, path: wire.full_path })
+        Ok(Group { id: wire.id })
     }
 
     /// `GET /groups/:id/projects`: the projects of a group and of its subgroups that are not archived, since a group's

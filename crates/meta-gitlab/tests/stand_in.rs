@@ -19,13 +19,18 @@ struct Bench {
     waits: Arc<Mutex<Vec<Duration>>>,
 }
 
-#[expect(clippy::unwrap_used, reason = "a bench that cannot be made fails its test")]
 fn bench() -> Bench {
-    let gitlab = StandIn::start(Options::default()).unwrap();
+    bench_of(Options::default(), |gitlab| gitlab.url().to_owned())
+}
+
+/// A bench whose client is told another address than the server's own.
+#[expect(clippy::unwrap_used, reason = "a bench that cannot be made fails its test")]
+fn bench_of(options: Options, url: impl Fn(&StandIn) -> String) -> Bench {
+    let gitlab = StandIn::start(options).unwrap();
     let project = gitlab.add_project("group/project").try_into().unwrap();
     let token = gitlab.project_token("group/project", &["read_api", "create_runner", "manage_runner"]);
     let settings = ClientSettings {
-        url: gitlab.url().to_owned(),
+        url: url(&gitlab),
         token: Secret::new(token),
         ca_file: None,
         proxies: Proxies::default(),
@@ -79,13 +84,34 @@ fn jobs_come_oldest_first_over_several_pages_up_to_the_limit() {
     assert_eq!(all.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), ids);
     assert!(!all.more);
     let job = &all.jobs[0];
-    assert_eq!((job.status, job.runner_id, job.project_id), (JobStatus::Pending, None, project));
+    assert_eq!((job.status, job.runner_id), (JobStatus::Pending, None));
     assert_eq!((job.tags.as_slice(), job.git_ref.as_str()), (["a".to_owned()].as_slice(), "main"));
     let before = client.requests();
     let some = client.open_jobs(project, |jobs| jobs.len() >= 150).unwrap();
     assert_eq!((some.jobs.len(), some.more, client.requests() - before), (200, true, 2));
     let exact = client.open_jobs(project, |jobs| jobs.len() >= 230).unwrap();
     assert_eq!((exact.jobs.len(), exact.more), (230, false));
+}
+
+#[test]
+fn a_server_that_calls_itself_otherwise_is_asked_where_we_know_it() {
+    let options =
+        Options { external_url: Some("http://gitlab.invalid/git".to_owned()), ..Options::default() };
+    let Bench { gitlab, client, project, .. } =
+        bench_of(options, |gitlab| format!("http://{}", gitlab.address()));
+    for _ in 0..150 {
+        gitlab.enqueue("group/project", json!({"tags": ["a"], "script": "true"}));
+    }
+    assert_eq!(client.open_jobs(project, |_| false).unwrap().jobs.len(), 150);
+}
+
+#[test]
+fn a_retry_after_of_a_server_in_maintenance_is_honoured() {
+    let Bench { gitlab, client, waits, .. } = bench();
+    let busy = json!({"status": {"status": 503, "headers": {"Retry-After": "7"}}});
+    gitlab.add_fault(json!({"route": "GET /api/v4/projects/{id}", "answer": busy}));
+    client.project("group/project").unwrap();
+    assert!(waits.lock().unwrap()[0] >= Duration::from_secs(7));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-use meta_gitlab::{Client, ErrorKind, session};
+use meta_gitlab::{Client, session};
 use meta_host::arguments::Paths;
 use meta_host::{Environment, app, exit};
 
@@ -62,10 +62,7 @@ fn connect<'a>(paths: &'a Paths, environment: &'a Environment) -> Result<(Setup<
 /// Twice as long after each failure in a row, and up to a fifth more, so that many do not come back together.
 fn wait_after(error: &LauncherError, failures: u32, interval: Duration) -> Duration {
     let asked = match error {
-        LauncherError::GitLab(error) => match error.kind {
-            ErrorKind::RateLimited { retry_after_s } => retry_after_s.unwrap_or(0),
-            _ => 0,
-        },
+        LauncherError::GitLab(error) => error.retry_after_s.unwrap_or(0),
         _ => 0,
     };
     let doubled = interval.as_secs().saturating_mul(1 << failures.min(10)).min(LONGEST_WAIT_S);
