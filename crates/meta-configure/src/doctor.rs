@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -10,7 +9,7 @@ use meta_core::config::Config;
 use meta_core::template::Template;
 use meta_host::arguments::Paths;
 use meta_host::configuration::{self, variables};
-use meta_host::{Environment, Failure, exit};
+use meta_host::{Environment, Failure, app, exit};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +54,7 @@ pub(crate) fn run(paths: &Paths, environment: &Environment) -> u8 {
     findings.extend(programs(config.as_ref(), environment));
     findings.push(user_namespaces(|file| fs::read_to_string(file).ok()));
     findings.push(subordinate_ids(environment, &fs::read_to_string("/etc/subuid").unwrap_or_default()));
-    for finding in &findings {
-        // A reader that has seen enough is no failure.
-        let _ = writeln!(std::io::stdout(), "{finding}");
-    }
+    app::print(&findings.iter().map(|finding| format!("{finding}\n")).collect::<String>());
     let failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);
     if failed { exit::CONFIGURATION } else { exit::DONE }
 }

@@ -1,10 +1,9 @@
 //! The documented example: a real file, kept beside the code and read by a test.
 
-use std::io::Write;
 use std::path::Path;
 
-use meta_host::exit;
 use meta_host::files::{make_private_dir, write_private};
+use meta_host::{app, exit};
 
 use crate::failure::ConfigureError;
 
@@ -12,8 +11,7 @@ const EXAMPLE: &str = include_str!("../example/gitlab-meta-runner.toml");
 
 /// Prints it; returns the exit code.
 pub(crate) fn print() -> u8 {
-    // A reader that has seen enough is no failure.
-    let _ = std::io::stdout().write_all(EXAMPLE.as_bytes());
+    app::print(EXAMPLE);
     exit::DONE
 }
 

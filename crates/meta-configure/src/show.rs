@@ -1,7 +1,5 @@
 //! `show`: the sections of every instance as they are used, without secrets. Pure but for the printing.
 
-use std::io::Write;
-
 use meta_core::config::Config;
 use meta_core::config::instances::InstanceConfig;
 use meta_core::config::launch::LaunchConfig;
@@ -13,7 +11,7 @@ use meta_core::template::{Place, Template, Use};
 use meta_core::variables::Variables;
 use meta_host::arguments::Paths;
 use meta_host::configuration::variables;
-use meta_host::{Environment, exit};
+use meta_host::{Environment, app, exit};
 use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
 
 use crate::failure::ConfigureError;
@@ -33,8 +31,7 @@ pub(crate) fn run(config: &Config, paths: &Paths, environment: &Environment) -> 
     document["name"] = value(config.name.as_str());
     document["url"] = value(&config.url);
     document["instances"] = Item::Table(instances);
-    // A reader that has seen enough is no failure.
-    let _ = std::io::stdout().write_all(document.to_string().as_bytes());
+    app::print(&document.to_string());
     Ok(exit::DONE)
 }
 

@@ -29,6 +29,11 @@ pub fn report(error: &dyn Failure) {
     let _ = writeln!(std::io::stderr(), "{}", error.report());
 }
 
+/// Writes data to stdout. A reader that has closed the pipe has seen enough, which is no failure.
+pub fn print(data: &str) {
+    let _ = std::io::stdout().lock().write_all(data.as_bytes());
+}
+
 /// Starts the log on stderr, for a program that reports its errors itself.
 pub fn start_log(level: LevelFilter) {
     let mut builder = env_logger::Builder::new();

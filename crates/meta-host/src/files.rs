@@ -4,8 +4,10 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::start_time::start_time;
 use crate::{Failure, exit};
 
 /// Reads a UTF-8 file that only its owner may access.
@@ -111,8 +113,9 @@ pub fn remove_abandoned(path: &Path) {
         let writer = name
             .to_str()
             .and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".tmp"))
-            .and_then(|rest| rest.split_once('-')?.0.parse::<u32>().ok());
-        if writer.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            .and_then(|rest| rest.rsplit_once('-')?.0.split_once('-'))
+            .and_then(|(pid, started)| Some((pid.parse().ok()?, started.parse::<u64>().ok()?)));
+        if writer.is_some_and(|(pid, started)| start_time(pid) != Some(started)) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -179,11 +182,15 @@ impl Failure for FileError {
 /// A name in the same directory that no other process or thread uses.
 pub(crate) fn temporary_beside(path: &Path) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!("{}{}-{number}.tmp", temporary_prefix(path), std::process::id()))
+    static STARTED: OnceLock<u64> = OnceLock::new();
+    let (number, pid) = (NEXT.fetch_add(1, Ordering::Relaxed), std::process::id());
+    // In a container each run may have the same pid. What a killed one has left is not in the way of the next.
+    let started = STARTED.get_or_init(|| start_time(pid).unwrap_or(0));
+    path.with_file_name(format!("{}{pid}-{started}-{number}.tmp", temporary_prefix(path)))
 }
 
-/// What the names of temporary files beside `path` begin with on this host. Behind it stand the writer's pid and a number.
+/// What the names of temporary files beside `path` begin with on this host. Behind it stand the writer's pid, its start
+/// time and a number.
 fn temporary_prefix(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     format!(".{name}.{}-", rustix::system::uname().nodename().to_string_lossy())
@@ -320,12 +327,15 @@ mod tests {
         write_private(&path, b"state").unwrap();
         let mine = temporary_beside(&path);
         let beside = |rest: &str| dir.path().join(format!("{}{rest}", temporary_prefix(&path)));
-        let (dead, elsewhere) = (beside("4194304-0.tmp"), dir.path().join(".state.toml.other-4194304-0.tmp"));
-        for path in [&mine, &dead, &elsewhere] {
+        let dead = beside("4194304-1-0.tmp");
+        // In a container the next run may have the pid of the last one.
+        let of_my_pid = beside(&format!("{}-1-0.tmp", std::process::id()));
+        let elsewhere = dir.path().join(".state.toml.other-4194304-1-0.tmp");
+        for path in [&mine, &dead, &of_my_pid, &elsewhere] {
             create_synced(path, b"half").unwrap();
         }
         remove_abandoned(&path);
         assert!(path.exists() && mine.exists() && elsewhere.exists());
-        assert!(!dead.exists());
+        assert!(!dead.exists() && !of_my_pid.exists());
     }
 }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{create_synced, remove_abandoned, temporary_beside};
+use crate::start_time::start_time;
 use crate::{Failure, clock, exit};
 
 /// Seconds after which a lease that was not renewed is dead.
@@ -59,7 +60,11 @@ impl Lease {
             }
             match read_holder(path).map_err(io_error)? {
                 // Released since we tried.
-                None => continue,
+                None if Instant::now() < deadline + RETRY => {}
+                None => {
+                    let text = "something is in its place that cannot be read, such as a symbolic link that leads nowhere";
+                    return Err(io_error(io::Error::other(text)));
+                }
                 Some(other) if other.is_dead(&holder.host, clock::now()) => {
                     if remove_dead(path, &holder).map_err(io_error)? {
                         continue;
@@ -238,19 +243,6 @@ fn remove_dead(path: &Path, me: &Holder) -> io::Result<bool> {
     removed.map(|()| true)
 }
 
-/// Start time of a living process in clock ticks since boot, field 22 of `/proc/PID/stat` (proc(5)).
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // Field 2 is the command in parentheses, which may hold spaces and parentheses itself.
-    let (_, after_command) = stat.rsplit_once(')')?;
-    let mut fields = after_command.split_ascii_whitespace();
-    // A zombie has ended; only its parent has not noticed.
-    if fields.next()? == "Z" {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests write lease files of other holders")]
 mod tests {
@@ -298,6 +290,15 @@ mod tests {
         other.kill().unwrap();
         other.wait().unwrap();
         Lease::acquire(&path, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_ends_the_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("name.lease");
+        std::os::unix::fs::symlink(dir.path().join("nothing"), &path).unwrap();
+        let refused = Lease::acquire(&path, Duration::from_millis(200)).unwrap_err();
+        assert!(matches!(refused, LeaseError::Io { .. }), "{refused}");
     }
 
     #[test]

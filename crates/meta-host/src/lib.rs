@@ -13,6 +13,7 @@ pub mod exit;
 pub mod files;
 pub mod lease;
 pub mod process;
+mod start_time;
 
 pub use environment::Environment;
 pub use exit::Failure;

@@ -24,6 +24,9 @@ const TERM_GRACE: Duration = Duration::from_secs(2);
 /// background has them.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
 
+/// Reads of one stream between two looks at the clock: a megabyte.
+const READS: usize = 64;
+
 /// What a program wrote and how it ended. Failure of the program is no error here; see [`Output::require_success`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
@@ -214,7 +217,9 @@ impl<'input> Streams<'input> {
 impl<R: Read> Capture<R> {
     fn read(&mut self) -> io::Result<()> {
         let mut buffer = [0; 16 << 10];
-        while let Some(pipe) = &mut self.pipe {
+        // Whoever writes without end must not keep us from looking at the clock.
+        for _ in 0..READS {
+            let Some(pipe) = &mut self.pipe else { return Ok(()) };
             match pipe.read(&mut buffer) {
                 Ok(0) => self.pipe = None,
                 Ok(length) => self.keep(&buffer[..length]),

@@ -2,7 +2,7 @@
 
 use crate::plan::{Action, Plan};
 use meta_host::arguments::Paths;
-use meta_host::{Environment, exit};
+use meta_host::{Environment, app, exit};
 
 use crate::failure::LauncherError;
 use crate::look::look;
@@ -11,7 +11,7 @@ use crate::look::look;
 pub(crate) fn run(paths: &Paths, environment: &Environment) -> Result<u8, LauncherError> {
     let seen = look(paths, environment)?;
     if let Some((_, plan)) = &seen.tick {
-        print!("{}", text(plan));
+        app::print(&text(plan));
     }
     Ok(if seen.complete { exit::DONE } else { exit::PARTIAL })
 }

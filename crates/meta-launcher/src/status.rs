@@ -4,7 +4,7 @@ use crate::facts::Batch;
 use crate::plan::Action;
 use meta_core::launches::Launch;
 use meta_host::arguments::Paths;
-use meta_host::{Environment, exit};
+use meta_host::{Environment, app, exit};
 use serde::Serialize;
 
 use crate::failure::LauncherError;
@@ -74,9 +74,9 @@ pub(crate) fn run(paths: &Paths, environment: &Environment, as_json: bool) -> Re
     let status = status(seen);
     if as_json {
         let text = serde_json::to_string_pretty(&status).expect("texts and numbers have a JSON form");
-        println!("{text}");
+        app::print(&format!("{text}\n"));
     } else {
-        print!("{}", for_people(&status));
+        app::print(&for_people(&status));
     }
     Ok(code)
 }

@@ -11,7 +11,7 @@ use meta_core::launches::{Launch, Ledger, State};
 use meta_core::name::InstanceName;
 use meta_core::registrations::Registrations;
 use meta_gitlab::Client;
-use meta_host::files::{make_data_dir, write_private};
+use meta_host::files::{make_data_dir, remove_abandoned, write_private};
 use meta_host::lease::{Lease, LeaseError};
 use meta_host::{clock, exit, process};
 
@@ -44,6 +44,7 @@ pub(crate) fn tick(
         }
         Err(error) => return Err(LauncherError::Lease(error)),
     };
+    remove_abandoned(&setup.paths.launches(setup.name()));
     let registrations = setup.registrations()?;
     let mut ledger = setup.ledger()?;
     let saved = ledger.render();

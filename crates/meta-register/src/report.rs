@@ -1,8 +1,7 @@
 //! What goes to stdout: the plan for people, or plan and result for programs (contracts, section 3).
 
-use std::io::{self, Write as _};
-
 use meta_gitlab::runners::NewRunner;
+use meta_host::app::print;
 use meta_host::exit::report_chain;
 use serde_json::{Map, Value, json};
 
@@ -18,11 +17,6 @@ pub(crate) fn print_lines(plan: &Plan) {
 /// Prints one JSON document. Without fates it is a plan.
 pub(crate) fn print_json(plan: &Plan, fates: Option<&[Fate]>) {
     print(&format!("{:#}\n", document(plan, fates)));
-}
-
-fn print(text: &str) {
-    // A reader that has closed the pipe has seen enough.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 fn document(plan: &Plan, fates: Option<&[Fate]>) -> Value {

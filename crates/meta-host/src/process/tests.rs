@@ -38,6 +38,14 @@ fn endless_output_is_bounded_to_its_tail() {
 }
 
 #[test]
+fn a_stream_without_end_does_not_keep_us_from_the_clock() {
+    // What a program that writes faster than we read looks like.
+    let mut capture = Capture { pipe: Some(io::repeat(b'x')), tail: Vec::new(), truncated: false };
+    capture.read().unwrap();
+    assert_eq!(capture.tail.len(), READS * (16 << 10));
+}
+
+#[test]
 fn environment_and_directory_are_those_of_the_command() {
     let command = CommandLine {
         env: vec![("X".to_owned(), "1".to_owned())],

@@ -39,6 +39,18 @@ fn shown(sandbox: &Sandbox, args: &[&str]) -> String {
 }
 
 #[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let sandbox = busy();
+    for args in [&["status"][..], &["status", "--json"], &["plan"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = sandbox.command(args).stdout(writer).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), stderr.as_ref()), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
 fn status_is_a_table() {
     let sandbox = busy();
     let calls = sandbox.calls("sbatch");
