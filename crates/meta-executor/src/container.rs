@@ -37,8 +37,6 @@ pub(crate) struct Container<'a> {
     pub(crate) files: PathBuf,
     pub(crate) directories: &'a Directories,
     pub(crate) environment: BTreeMap<String, String>,
-    /// Whether the image has `sh`. Without, the container's environment has some of Apptainer's variables.
-    pub(crate) has_shell: bool,
     /// docker gives its services none.
     pub(crate) sees_gpus: bool,
     pub(crate) umask: u32,
@@ -59,7 +57,6 @@ pub(crate) fn of_job<'a>(context: &Context, job: &Job, state: &'a JobState, scri
         files: context.paths.job.clone(),
         directories: &state.directories,
         environment: entry::job_environment(context, job, &state.hostname, &state.image),
-        has_shell: true,
         sees_gpus: true,
         umask: 0o022,
         more_binds: Vec::new(),
@@ -84,7 +81,9 @@ pub(crate) fn pod(context: &Context, apptainer: &Path, container: Container<'_>)
     };
     let args = apptainer_args(context, &container, &root);
     let mut env = apptainer_environment(context);
-    if !container.has_shell {
+    let has_shell = container.image.shell.is_some();
+    // Without, the container's environment has some of Apptainer's variables.
+    if !has_shell {
         env.extend(
             container.environment.iter().map(|(name, value)| (format!("APPTAINERENV_{name}"), value.clone())),
         );
@@ -100,7 +99,7 @@ pub(crate) fn pod(context: &Context, apptainer: &Path, container: Container<'_>)
             cwd: "/".into(),
             stdin: container.stdin,
             output_owner: container.image.user.uid,
-            entry: container.has_shell.then(|| entry::text(&container.environment)),
+            entry: has_shell.then(|| entry::text(&container.environment)),
         },
     }
 }
@@ -111,6 +110,7 @@ fn mount_points(context: &Context, container: &Container<'_>) -> Vec<PathBuf> {
     let job = container.directories;
     directories
         .extend([&job.builds_inside, &job.cache_inside, &container.image.working_dir].map(Clone::clone));
+    directories.extend(container.image.volumes.iter().cloned());
     directories.extend(container.more_binds.iter().map(|bind| bind.target.clone()));
     directories.extend(
         context.settings.mount.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()),
@@ -166,11 +166,18 @@ fn apptainer_args(context: &Context, container: &Container<'_>, root: &ImageRoot
         args.extend(["--mount".to_owned(), mount_argument(&bind)]);
     }
     args.push(root.merged().display().to_string());
-    if container.has_shell {
-        args.extend(["sh", "-c", &format!(". /proc/self/fd/{ENTRY_FD}"), "sh"].map(str::to_owned));
-    }
+    args.extend(first_shell(container.image));
     args.extend(container.image.entrypoint.iter().chain(&container.words).cloned());
     args
+}
+
+/// The shell that reads the text of `entry`, before what docker starts. Apptainer would look for it on a PATH of its own.
+pub(crate) fn first_shell(image: &PreparedImage) -> Vec<String> {
+    let words = |shell: &PathBuf| {
+        [shell.display().to_string(), "-c".into(), format!(". /proc/self/fd/{ENTRY_FD}"), "sh".into()]
+            .to_vec()
+    };
+    image.shell.as_ref().map(words).unwrap_or_default()
 }
 
 /// What docker gives to the entrypoint: a shell that finds the job's shell.

@@ -65,7 +65,6 @@ pub(crate) fn container<'a>(
         files: context.paths.job.clone(),
         directories: &state.directories,
         environment,
-        has_shell: true,
         sees_gpus: false,
         umask: ownership::helper_umask(context, job),
         more_binds: vec![Bind {

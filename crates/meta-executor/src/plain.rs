@@ -70,11 +70,14 @@ pub(crate) fn pod(context: &Context, node: &Node, container: Container<'_>) -> R
     binds.extend(container::configured_binds(&context.settings));
     args.extend(mounts(&binds));
     args.push(lower.display().to_string());
-    args.extend(["sh", "-c", &format!(". /proc/self/fd/{ENTRY_FD}"), "sh"].map(str::to_owned));
+    args.extend(container::first_shell(container.image));
     args.extend(container.image.entrypoint.iter().chain(&container.words).cloned());
-    // Apptainer dies of a directory that is not there, and nobody has made it.
-    let working_dir = entry::quoted(&container.image.working_dir.display().to_string());
-    let enter = format!("mkdir -p {working_dir}; cd {working_dir}; unset OLDPWD\n");
+    // Apptainer dies of a directory that is not there, and nobody has made it, nor those of volumes.
+    let quoted = |path: &PathBuf| entry::quoted(&path.display().to_string());
+    let image = container.image;
+    let directories: Vec<String> = image.volumes.iter().chain([&image.working_dir]).map(quoted).collect();
+    let enter =
+        format!("mkdir -p {}; cd {}; unset OLDPWD\n", directories.join(" "), quoted(&image.working_dir));
     let text = entry::text(&container.environment).after(&enter);
     let Container { hostname, umask, .. } = container;
     let script = container.stdin.as_deref().unwrap_or(Path::new("/dev/null"));

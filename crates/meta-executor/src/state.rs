@@ -37,6 +37,10 @@ pub(crate) struct PreparedImage {
     /// `NAME=value` of the image's configuration.
     pub(crate) env: Vec<String>,
     pub(crate) working_dir: PathBuf,
+    /// Directories that docker would make volumes of, whether the image has them or not.
+    pub(crate) volumes: Vec<PathBuf>,
+    /// Its `sh`.
+    pub(crate) shell: Option<PathBuf>,
     pub(crate) user: ImageUser,
 }
 

@@ -1,7 +1,9 @@
 //! The bed as a test sees it from inside.
 
 use std::env;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The registry of the bed.
 pub const REGISTRY: &str = "127.0.0.1:5000";
@@ -43,4 +45,16 @@ pub fn program(name: &str) -> PathBuf {
 /// A test image.
 pub fn image(name: &str) -> String {
     format!("{REGISTRY}/{name}")
+}
+
+/// Builds the image `name` from what is in `directory`, and puts it into the bed's registry. Gives its whole name.
+pub fn make_image(directory: &Path, name: &str, containerfile: &str) -> String {
+    fs::write(directory.join("Containerfile"), containerfile).expect("the directory is the test's");
+    let name = image(name);
+    for words in [&["build", "--quiet", "--tag", &name, "."][..], &["push", "--quiet", &name]] {
+        let output =
+            Command::new("podman").args(words).current_dir(directory).output().expect("podman starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    name
 }

@@ -15,6 +15,7 @@ pub(crate) mod policy;
 pub(crate) mod prepared;
 pub(crate) mod reference;
 pub(crate) mod registry;
+pub(crate) mod shell;
 pub(crate) mod store;
 mod tidy;
 pub(crate) mod unpack;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::store::StoredImage;
-use super::user;
+use super::{shell, user};
 use crate::context::Context;
 use crate::failure::StageFailure;
 use crate::job::{Image, Job};
@@ -33,12 +33,16 @@ pub(crate) fn prepared_image(
     };
     let working_dir =
         config.and_then(|config| config.working_dir().clone()).filter(|dir| dir.starts_with('/'));
+    let volumes = config.and_then(|config| config.volumes().clone()).unwrap_or_default();
+    let env = config.and_then(|config| config.env().clone()).unwrap_or_default();
     let user = find_user(&user, &image.rootfs)?;
     refuse_unmapped(&user, mapping)?;
     Ok(PreparedImage {
         entrypoint,
-        env: config.and_then(|config| config.env().clone()).unwrap_or_default(),
         working_dir: PathBuf::from(working_dir.unwrap_or_else(|| "/".to_owned())),
+        volumes: volumes.into_iter().map(PathBuf::from).filter(|volume| volume.is_absolute()).collect(),
+        shell: shell::find(&image.rootfs, &env),
+        env,
         user,
         rootfs: image.rootfs,
     })
@@ -61,12 +65,4 @@ fn refuse_unmapped(user: &ImageUser, mapping: Mapping) -> Result<(), StageFailur
         format!("this node cannot run the image as user {}:{}: the number is too large", user.uid, user.gid),
         "use a user below 65536, or ask the administrator for a larger range in /etc/subuid and /etc/subgid",
     ))
-}
-
-/// Whether there is an `sh`.
-pub(crate) fn has_shell(rootfs: &Path) -> bool {
-    let places = ["usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin", "sbin", "bin", "busybox"];
-    // Links of the image lead elsewhere on the host, so a link counts as what it stands for.
-    places.iter().any(|place| rootfs.join(place).join("sh").symlink_metadata().is_ok())
-        || rootfs.join("bin").is_symlink()
 }

@@ -83,7 +83,6 @@ fn start_one(
     let mut environment = image_environment(&image);
     environment.extend(environment_of(surroundings, service));
     let ports = exposed_ports(service, &image, &environment)?;
-    let has_shell = prepared::has_shell(&image.rootfs);
     let words = command(service, &image);
     let volumes = image.config.config().as_ref().and_then(|config| config.volumes().clone());
     let mut image = prepared::prepared_image(context, job, service.image, image, node.mapping)?;
@@ -110,7 +109,6 @@ fn start_one(
         files,
         directories,
         environment,
-        has_shell,
         sees_gpus: false,
         umask: 0o022,
         more_binds: Vec::new(),

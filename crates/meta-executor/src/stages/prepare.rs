@@ -9,7 +9,6 @@ use crate::failure::StageFailure;
 use crate::holder::Holder;
 use crate::holder::open::{self, Opened};
 use crate::image::prepared;
-use crate::image::store::StoredImage;
 use crate::job::Job;
 use crate::network::hosts::{self, Entry};
 use crate::node::Node;
@@ -18,7 +17,7 @@ use crate::services::follow::Follower;
 use crate::services::plan::{Plan, plan};
 use crate::services::start::{self, Surroundings};
 use crate::services::{self, ready};
-use crate::state::JobState;
+use crate::state::{JobState, PreparedImage};
 use crate::{directories, helper, hostname, log_line, ownership, pull, sweep, tools};
 
 /// Prepares the job. Everything that the job log should know is printed.
@@ -67,8 +66,8 @@ pub(crate) fn run(context: &Context, mut job: Job) -> Result<(), StageFailure> {
         hosts = start::host_entries(&plan, holder.own_addresses);
     }
     let image = pull::image(context, job, node.mapping)?;
-    refuse_shell_less(job, &image)?;
     let image = prepared::prepared_image(context, job, &job.image, image, node.mapping)?;
+    refuse_shell_less(job, &image)?;
     write_host_files(context, &hostname, &hosts)?;
     JobState { hostname, mapping: node.mapping, directories, image, helper }.save(&context.paths)?;
     holder.map_or(Ok(()), |holder| holder.stay().map_err(|error| StageFailure::system(&error)))
@@ -143,8 +142,8 @@ fn start_services(
 }
 
 /// docker needs `sh` in the image, too; its error does not say so.
-fn refuse_shell_less(job: &Job, image: &StoredImage) -> Result<(), StageFailure> {
-    if prepared::has_shell(&image.rootfs) {
+fn refuse_shell_less(job: &Job, image: &PreparedImage) -> Result<(), StageFailure> {
+    if image.shell.is_some() {
         return Ok(());
     }
     Err(StageFailure::job(

@@ -3,9 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use end_to_end::bed::image;
+use end_to_end::bed::{self, image};
 use end_to_end::executor::{BUILD_FAILURE, SYSTEM_FAILURE, Site};
 use serde_json::json;
 use tempfile::TempDir;
@@ -33,14 +32,7 @@ fn make_image(directory: &Path, name: &str) -> String {
         "FROM {}\nCOPY git gitlab-runner-helper /usr/bin/\nENV FROM_IMAGE=yes\n",
         image("busybox:latest")
     );
-    fs::write(directory.join("Containerfile"), containerfile).expect("the directory is new");
-    let name = image(name);
-    for words in [&["build", "--quiet", "--tag", &name, "."][..], &["push", "--quiet", &name]] {
-        let output =
-            Command::new("podman").args(words).current_dir(directory).output().expect("podman starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-    name
+    bed::make_image(directory, name, &containerfile)
 }
 
 fn stages(level: &str) {

@@ -12,6 +12,7 @@ mod directories;
 mod endings;
 mod grid_engine;
 mod helper;
+mod image_forms;
 mod images;
 mod inside;
 mod launcher;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
     };
     let plain = images::TESTS
         .iter()
+        .chain(image_forms::TESTS)
         .chain(registries::TESTS)
         .chain(store::TESTS)
         .chain(pipelines::TESTS)
