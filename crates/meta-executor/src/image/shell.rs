@@ -29,7 +29,7 @@ pub(crate) fn find(rootfs: &Path, env: &[String]) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -42,7 +42,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             path
         };
-        files.iter().for_each(|file| fs::write(place(file), "").unwrap());
+        files.iter().for_each(|file| drop(File::create(place(file)).unwrap()));
         links.iter().for_each(|(link, target)| symlink(target, place(link)).unwrap());
         let env: Vec<String> = env.iter().map(|&entry| entry.to_owned()).collect();
         assert_eq!(find(image.path(), &env), expected.map(PathBuf::from), "{files:?} {links:?} {env:?}");
