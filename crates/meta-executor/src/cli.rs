@@ -1,6 +1,6 @@
 //! The command line of gitlab-runner's four calls.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use meta_core::name::InstanceName;
 use meta_host::arguments::CommonArgs;
 use meta_host::{Environment, app};
+use rustix::stdio::dup2_stderr;
 
 use crate::context::Context;
 use crate::failure::StageFailure;
@@ -45,6 +46,9 @@ enum Stage {
 
 /// Runs one of gitlab-runner's calls.
 pub(crate) fn main(args: &Args) -> ExitCode {
+    if matches!(args.stage, Stage::Prepare | Stage::Run { .. }) {
+        join_streams();
+    }
     app::start_log(args.common.level());
     let environment = Environment::capture();
     match stage(args, &environment) {
@@ -53,11 +57,18 @@ pub(crate) fn main(args: &Args) -> ExitCode {
             let text = failure.to_string();
             if !text.is_empty() {
                 // Nobody is left to tell when stderr itself is closed.
-                let _ = writeln!(std::io::stderr(), "{text}");
+                let _ = writeln!(io::stderr(), "{text}");
             }
             failure.exit_code(&environment.variables)
         }
     }
+}
+
+/// Sends what goes to stderr the way of stdout. gitlab-runner copies both to the job log, each on its own, so that lines of
+/// one come before earlier lines of the other.
+fn join_streams() {
+    // Without a stdout nobody reads the log.
+    let _ = dup2_stderr(io::stdout());
 }
 
 fn stage(args: &Args, environment: &Environment) -> Result<(), StageFailure> {

@@ -15,7 +15,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, sethostname, setpgid};
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{PidfdFlags, Resource, Rlimit, pidfd_open, set_child_subreaper, setrlimit};
+use rustix::process::{PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, set_child_subreaper, setrlimit};
 
 use super::descendants::{self, Process};
 use super::descriptors::{close_others, give_output_to};
@@ -85,8 +85,8 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
         RootSpec::Image(root) => image_root::mount(root)?,
         RootSpec::Host => {}
     }
-    // As docker's containers: nobody looks for cores on a node.
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // As docker's containers: no core files, unless the script asks for them.
+    let none = Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
     setrlimit(Resource::Core, none)
         .map_err(|source| PodError::Namespace { action: "forbid core files", source: source.into() })?;
     umask(Mode::from_bits_truncate(spec.umask));

@@ -12,6 +12,7 @@ use crate::LevelTest;
 
 pub(crate) const TESTS: &[LevelTest] = &[
     ("inside: exit codes reach gitlab-runner", exit_codes),
+    ("inside: what goes to stdout and to stderr keeps its order", order),
     ("inside: helper stages need nothing in the image", helper),
     ("inside: no host variables, no home, no tokens", nothing_of_the_host),
     ("inside: the pod's own processes lead nowhere", own_processes),
@@ -67,6 +68,15 @@ fn exit_codes(level: &str) {
             (0, None),
             "a stale code would be reported for the next failure"
         );
+    }
+}
+
+fn order(level: &str) {
+    let site = site(level, "");
+    let job = site.job(&image("busybox:latest"), json!({})).prepared();
+    for stage in ["build_script", "get_sources"] {
+        let log = job.run(stage, "set -x; echo one; echo two >&2; echo three").success();
+        assert_eq!(log, "+ echo one\none\n+ echo two\ntwo\n+ echo three\nthree\n", "{stage}");
     }
 }
 
@@ -280,7 +290,7 @@ cat /proc/keys /proc/timer_list /proc/interrupts 2>/dev/null; ls -A /proc/acpi /
 ls /dev | grep -v -e core -e console
 for device in null zero full random urandom; do dd if=/dev/$device of=/dev/null bs=1 count=1 2>/dev/null && echo $device; done
 stat -c '%a %n' /dev/shm /dev/mqueue /dev/pts /tmp /var/tmp
-umask; ulimit -c; id -u; id -g; id -G; pwd
+umask; ulimit -c; ulimit -S -c unlimited && ulimit -c; id -u; id -g; id -G; pwd
 read -r line; echo "status $? of a read"
 cat /proc/self/mountinfo | grep -c ' / / rw'
 "#;
