@@ -5,16 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::launches::{Ledger, State};
+use crate::launches::{Launch, Ledger, State};
 use crate::name::InstanceName;
 use crate::registrations::Registration;
 use crate::time;
 
 /// Seconds for which a token is taken to live if nobody wrote down when it was issued. Its last quarter is a week.
 const ASSUMED_LIFE_S: u64 = 28 * 24 * 3600;
-
-/// Seconds after its start in which a launch reads gitlab-runner's configuration and asks for a job for the first time.
-const START_S: u64 = 180;
 
 /// How far the life of a token has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,19 +42,18 @@ pub fn token_age(registration: &Registration, now: u64) -> TokenAge {
 }
 
 /// Instances of which a launch may be about to read gitlab-runner's configuration: one that waits in the queue, one whose
-/// submission is not known to have ended, one that began to run just now. A new token would leave it with the old one.
-pub fn starting(ledger: &Ledger, now: u64) -> BTreeSet<InstanceName> {
-    let may_start = |state, since| match state {
+/// submission is not known to have ended, one that began to run within the last `start_grace_s` seconds. A new token would
+/// leave it with the old one; so it would one that asks for several jobs, for as long as that runs.
+pub fn starting(ledger: &Ledger, start_grace_s: u64, now: u64) -> BTreeSet<InstanceName> {
+    let may_ask = |launch: &&Launch| match launch.state {
         State::Submitting | State::Unknown | State::Queued => true,
-        State::Running => now.saturating_sub(since) < START_S,
+        State::Running => {
+            let since = launch.runs.last().copied().unwrap_or(launch.changed);
+            launch.slots > 1 || now.saturating_sub(since) < start_grace_s
+        }
         State::Done | State::Lost | State::Failed | State::Cancelled => false,
     };
-    ledger
-        .launches
-        .iter()
-        .filter(|launch| may_start(launch.state, launch.runs.last().copied().unwrap_or(launch.changed)))
-        .map(|launch| launch.instance.clone())
-        .collect()
+    ledger.launches.iter().filter(may_ask).map(|launch| launch.instance.clone()).collect()
 }
 
 #[cfg(test)]
@@ -96,20 +92,22 @@ mod tests {
 
     #[test]
     fn launches_that_may_read_the_token() {
-        let launch = |state: &str, changed: u64| {
+        let launch = |state: &str, slots: u32, changed: u64| {
             format!(
-                r#"{{"id": "5f1c2e9a", "instance": "{state}", "elements": 1, "slots": 1, "batch_id": null,
+                r#"{{"id": "5f1c2e9a", "instance": "{state}", "elements": 1, "slots": {slots}, "batch_id": null,
                    "submitted": 0, "changed": {changed}, "state": "{state}", "reason": null, "jobs": []}}"#
             )
         };
         let states = ["submitting", "queued", "unknown", "running", "done", "lost", "failed", "cancelled"];
-        let names = |changed| {
-            let launches: Vec<String> = states.iter().map(|state| launch(state, changed)).collect();
+        let names = |slots, changed| {
+            let launches: Vec<String> = states.iter().map(|state| launch(state, slots, changed)).collect();
             let text = format!(r#"{{"version": 1, "launches": [{}]}}"#, launches.join(","));
-            let starting = starting(&Ledger::parse(&text).unwrap(), DAY);
+            let starting = starting(&Ledger::parse(&text).unwrap(), 720, DAY);
             starting.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(names(DAY - START_S + 1), ["queued", "running", "submitting", "unknown"]);
-        assert_eq!(names(DAY - START_S), ["queued", "submitting", "unknown"]);
+        assert_eq!(names(1, DAY - 719), ["queued", "running", "submitting", "unknown"]);
+        assert_eq!(names(1, DAY - 720), ["queued", "submitting", "unknown"]);
+        // It may ask for its next job with the token that it began with.
+        assert_eq!(names(5, DAY - 7200), ["queued", "running", "submitting", "unknown"]);
     }
 }

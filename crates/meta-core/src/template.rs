@@ -99,6 +99,14 @@ impl Template {
         self.parsed.variables.iter().any(|found| found.name == variable)
     }
 
+    /// Whether a variable occurs in a line of the text that `is_meant`.
+    pub fn uses_in_line(&self, variable: &str, is_meant: impl Fn(&str) -> bool) -> bool {
+        self.parsed.variables.iter().filter(|found| found.name == variable).any(|found| {
+            let begin = self.text[..found.range.start].rfind('\n').map_or(0, |newline| newline + 1);
+            is_meant(&self.text[begin..found.range.end])
+        })
+    }
+
     /// Puts the values in. They are not expanded again.
     ///
     /// # Errors

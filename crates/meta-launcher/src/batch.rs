@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use meta_core::command_line::CommandLine;
-use meta_core::config::schedulers::{Pattern, SchedulerConfig};
+use meta_core::config::schedulers::SchedulerConfig;
 use regex_lite::Captures;
 
 use crate::facts::{QueueEntry, QueueState};
@@ -11,22 +11,46 @@ use crate::facts::{QueueEntry, QueueState};
 /// Tasks of an array beyond which an index is none.
 const MOST_TASKS: u32 = 1_000_000;
 
-/// Reads the list of jobs. Text of another shape is none of ours.
-pub fn parse_queue(scheduler: &SchedulerConfig, text: &str) -> Vec<QueueEntry> {
-    parse(scheduler, &scheduler.entry, text)
+/// Why an answer is no list of jobs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misread {
+    /// It says something, and nothing of it is a job.
+    #[error("no job in it is one by the pattern `entry`; it begins with: {0}")]
+    Shape(String),
+    /// An array's list of tasks has no end.
+    #[error("the tasks of job {0} are cut off")]
+    Tasks(String),
+}
+
+/// Reads the list of jobs. Lines of another shape between them are none of ours.
+///
+/// # Errors
+/// An answer that cannot be the whole list: it must not be taken for an empty queue.
+pub fn parse_queue(scheduler: &SchedulerConfig, text: &str) -> Result<Vec<QueueEntry>, Misread> {
+    let is_heading =
+        |line: &&str| scheduler.heading.as_ref().is_some_and(|found| found.regex().is_match(line));
+    let mut entries = Vec::new();
+    for found in scheduler.entry.regex().captures_iter(text) {
+        let entry = entry(scheduler, &found);
+        if entry.state != QueueState::Ended
+            && found.name("tasks").is_some_and(|tasks| tasks.as_str().contains("..."))
+        {
+            return Err(Misread::Tasks(entry.batch_id));
+        }
+        entries.push(entry);
+    }
+    match text.lines().filter(|line| !line.trim().is_empty()).find(|line| !is_heading(line)) {
+        Some(line) if entries.is_empty() => Err(Misread::Shape(line.trim().to_owned())),
+        _ => Ok(entries),
+    }
 }
 
 /// Reads how jobs ended that are gone from the list. A record that says that one waits or runs was never closed, as after
 /// a crash of the batch system: the list counts.
 pub fn parse_history(scheduler: &SchedulerConfig, text: &str) -> Vec<QueueEntry> {
     let Some(pattern) = &scheduler.history_entry else { return Vec::new() };
-    let mut entries = parse(scheduler, pattern, text);
-    entries.retain(|entry| entry.state == QueueState::Ended);
-    entries
-}
-
-fn parse(scheduler: &SchedulerConfig, pattern: &Pattern, text: &str) -> Vec<QueueEntry> {
-    pattern.regex().captures_iter(text).map(|found| entry(scheduler, &found)).collect()
+    let entries = pattern.regex().captures_iter(text).map(|found| entry(scheduler, &found));
+    entries.filter(|entry| entry.state == QueueState::Ended).collect()
 }
 
 fn entry(scheduler: &SchedulerConfig, found: &Captures<'_>) -> QueueEntry {
@@ -125,7 +149,7 @@ mod tests {
                     13|2|RUNNING|None|1-02:03:04|j|(null)\n\
                     14|N/A|TIMEOUT|TimeLimit|1:00|j|\n\
                     slurm_load_jobs error: Unable to contact slurm controller\n";
-        let entries = parse_queue(&scheduler("slurm"), text);
+        let entries = parse_queue(&scheduler("slurm"), text).unwrap();
         let shown: Vec<String> = entries
             .iter()
             .map(|e| {
@@ -164,7 +188,7 @@ job-ID     prior   name       user         state submit/start at     queue      
          4 0.00000 other      ci           Eqw   11/24/2026 12:00:00                                    1
        Full jobname:     other
 ";
-        let entries = parse_queue(&scheduler("gridengine"), text);
+        let entries = parse_queue(&scheduler("gridengine"), text).unwrap();
         let shown: Vec<String> = entries
             .iter()
             .map(|e| format!("{} {:?} {} x{} {}", e.batch_id, e.state, e.word, e.elements(), e.mark))
@@ -173,6 +197,21 @@ job-ID     prior   name       user         state submit/start at     queue      
             shown,
             ["3 Running r x1 gmr69245f2a1b2c3", "3 Waiting qw x8 gmr69245f2a1b2c3", "4 Ended Eqw x1 other",]
         );
+    }
+
+    #[test]
+    fn what_is_no_list_is_not_an_empty_one() {
+        let slurm = scheduler("slurm");
+        let read = |text: &str| parse_queue(&slurm, text).map(|entries| entries.len());
+        assert_eq!((read(""), read("\n \n"), read("CLUSTER: alpha\n")), (Ok(0), Ok(0), Ok(0)));
+        let maintenance = "\nThe cluster is down for maintenance.\nSorry.\n";
+        assert_eq!(
+            read(maintenance).unwrap_err().to_string(),
+            "no job in it is one by the pattern `entry`; it begins with: The cluster is down for maintenance."
+        );
+        let cut = |state: &str| read(&format!("12|1,3,7,6...|{state}|None|0:00|j|x\n"));
+        assert_eq!(cut("PENDING").unwrap_err().to_string(), "the tasks of job 12 are cut off");
+        assert_eq!(cut("CANCELLED"), Ok(1));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use meta_core::launches::LedgerError;
 use meta_core::registrations::RegistrationsError;
 use meta_core::source::Problems;
-use meta_gitlab::ApiError;
 use meta_gitlab::session::SessionError;
+use meta_gitlab::{ApiError, ErrorKind};
 use meta_host::arguments::PathsError;
 use meta_host::configuration::ConfigurationError;
 use meta_host::exit::report_chain;
@@ -41,6 +41,13 @@ pub(crate) enum LauncherError {
     Signals(#[source] io::Error),
 }
 
+impl LauncherError {
+    /// Whether GitLab does not know the management token.
+    pub(crate) fn is_refused_token(&self) -> bool {
+        matches!(self, Self::GitLab(error) if error.kind == ErrorKind::Unauthorized)
+    }
+}
+
 impl Failure for LauncherError {
     fn exit_code(&self) -> u8 {
         match self {
@@ -60,7 +67,10 @@ impl Failure for LauncherError {
                     .to_owned(),
             ),
             Self::Registrations { .. } => {
-                Some("restore the file, or register again: `gitlab-meta-runner configure`".to_owned())
+                Some("repair the file, or move it away and run `gitlab-meta-runner configure`: our runners get new tokens".to_owned())
+            }
+            Self::Ledger { source: LedgerError::Version(_), .. } => {
+                Some("a newer launcher wrote it and knows of launches in the queue: use that one".to_owned())
             }
             Self::Ledger { .. } => {
                 Some("look into the batch queue for launches, then remove the file".to_owned())

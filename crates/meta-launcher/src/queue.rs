@@ -28,7 +28,15 @@ pub(crate) fn look(
 ) -> Result<Batch, LauncherError> {
     let command = command(setup, &scheduler.query, &[])?;
     let text = match ask(&command) {
-        Ok(text) => text,
+        Ok(output) if output.truncated => {
+            let text = format!(
+                "the batch system says too much, so nothing is launched: `{command}` printed more than {} MiB\nhint: let `query` in `[schedulers]` ask for this account's jobs only",
+                process::OUTPUT_LIMIT >> 20
+            );
+            troubles.error("batch", &text);
+            return Ok(Batch::Unknown);
+        }
+        Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
         Err(error) => {
             let hint = search_path::hint(&error, &command, setup.environment);
             let text = format!("the batch system does not answer, so nothing is launched: {error}{hint}");
@@ -36,8 +44,17 @@ pub(crate) fn look(
             return Ok(Batch::Unknown);
         }
     };
+    let mut entries = match batch::parse_queue(scheduler, &text) {
+        Ok(entries) => entries,
+        Err(misread) => {
+            let text = format!(
+                "the batch system's answer is not understood, so nothing is launched: `{command}`: {misread}\nhint: call it by hand, and mend `entry` or `heading` in `[schedulers]` if that is what it always says"
+            );
+            troubles.error("batch", &text);
+            return Ok(Batch::Unknown);
+        }
+    };
     troubles.over("batch");
-    let mut entries = batch::parse_queue(scheduler, &text);
     entries.extend(history(setup, scheduler, launches, &entries)?);
     Ok(Batch::Known(entries))
 }
@@ -62,21 +79,42 @@ fn history(
             log::debug!("no history: {error}");
             Vec::new()
         },
-        |text| batch::parse_history(scheduler, &text),
+        |output| batch::parse_history(scheduler, &String::from_utf8_lossy(&output.stdout)),
     ))
 }
 
-/// A command of the description.
+/// A command of the description. Variables by which the admin made the program print something else for people are not
+/// passed on: `SQUEUE_PARTITION` would hide our launches.
 pub(crate) fn command(
     setup: &Setup<'_>,
     words: &[Template],
     variables: &[(&str, &str)],
 ) -> Result<CommandLine, LauncherError> {
-    let mut words = setup.expand(words, variables)?.into_iter();
-    Ok(CommandLine::new(words.next().unwrap_or_default(), words))
+    let mut words = setup.expand(words, variables)?.into_iter().peekable();
+    let assigned: Vec<(String, String)> = std::iter::from_fn(|| {
+        let (name, value) = words.peek().and_then(|word| assignment(word))?;
+        words.next();
+        Some((name, value))
+    })
+    .collect();
+    let mut command = CommandLine::new(words.next().unwrap_or_default(), words);
+    let program = command.program.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
+    let own = format!("{program}_");
+    let inherited = setup.environment.variables.iter().filter(|(name, _)| !name.starts_with(&own));
+    command.clear_env = true;
+    command.env = inherited.map(|(name, value)| (name.clone(), value.clone())).collect();
+    command.env.extend(assigned);
+    Ok(command)
 }
 
-fn ask(command: &CommandLine) -> Result<String, ProcessError> {
-    let output = process::run(command, QUERY_TIMEOUT)?.require_success(command)?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+/// `NAME=VALUE`.
+fn assignment(word: &str) -> Option<(String, String)> {
+    let (name, value) = word.split_once('=')?;
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_name.then(|| (name.to_owned(), value.to_owned()))
+}
+
+fn ask(command: &CommandLine) -> Result<process::Output, ProcessError> {
+    process::run(command, QUERY_TIMEOUT)?.require_success(command)
 }

@@ -24,8 +24,8 @@ const ABOUT: &str = "renewal of tokens";
 
 /// Whether tokens are to be renewed now: GitLab refuses one, or one is old enough and nobody would miss it; and there was no
 /// try just now.
-pub(crate) fn is_due(registrations: &Registrations, ledger: &Ledger, now: u64) -> bool {
-    let starting = starting(ledger, now);
+pub(crate) fn is_due(registrations: &Registrations, ledger: &Ledger, start_grace_s: u64, now: u64) -> bool {
+    let starting = starting(ledger, start_grace_s, now);
     let can_be_renewed =
         |(instance, registration): (&InstanceName, &Registration)| match token_age(registration, now) {
             _ if runners::is_refused(ledger, instance, registration) => true,
@@ -90,7 +90,7 @@ mod tests {
         let registrations = Registrations::from([("big".parse().unwrap(), registration)]);
         let mut ledger = Ledger::parse(&format!(r#"{{"version": 1, "launches": [{ledger}]}}"#)).unwrap();
         ledger.renewal_tried = time::parse(tried).unwrap();
-        is_due(&registrations, &ledger, time::parse(now).unwrap())
+        is_due(&registrations, &ledger, 150, time::parse(now).unwrap())
     }
 
     #[test]

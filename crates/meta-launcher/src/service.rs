@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use meta_gitlab::{Client, session};
 use meta_host::arguments::Paths;
-use meta_host::{Environment, app, exit};
+use meta_host::{Environment, Failure as _, app, exit};
 
 use crate::failure::LauncherError;
 use crate::setup::Setup;
@@ -34,6 +34,9 @@ pub(crate) fn run(paths: &Paths, environment: &Environment) -> Result<u8, Launch
                 troubles.failure("tick", &error);
                 failures += 1;
                 wait = wait_after(&error, failures, wait);
+                if error.is_refused_token() {
+                    gitlab = connect_again(&setup, gitlab);
+                }
             }
         }
         match signals.wait(wait) {
@@ -57,6 +60,14 @@ fn connect<'a>(paths: &'a Paths, environment: &'a Environment) -> Result<(Setup<
     let setup = Setup::load(paths, environment)?;
     let gitlab = session::connect(&setup.config, environment).map_err(LauncherError::Session)?;
     Ok((setup, gitlab))
+}
+
+/// The management token may have been replaced in its file since.
+fn connect_again(setup: &Setup<'_>, before: Client) -> Client {
+    session::connect(&setup.config, setup.environment).unwrap_or_else(|error| {
+        log::debug!("the token that was refused stays in use: {}", error.report());
+        before
+    })
 }
 
 /// Twice as long after each failure in a row, and up to a fifth more, so that many do not come back together.

@@ -85,7 +85,7 @@ pub(crate) fn tick(
         tick.perform(action)?;
     }
     let now = clock::now();
-    let renews = renewal::is_due(&tick.registrations, &tick.ledger, now);
+    let renews = renewal::is_due(&tick.registrations, &tick.ledger, setup.launch.start_grace_s, now);
     if renews {
         tick.ledger.renewal_tried = now;
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use meta_core::config::Config;
+use meta_core::config::launch::START_GRACE_S;
 use meta_core::launches::Ledger;
 use meta_core::name::InstanceName;
 use meta_core::rotation::starting;
@@ -123,7 +124,7 @@ fn make_plan(
         stored: &state.registrations,
         remote: &remote,
         now,
-        starting: &starting_launches(paths, meta_runner, &state.registrations, now),
+        starting: &starting_launches(paths, config, &state.registrations, now),
     };
     let mut plan = plan(&facts);
     if args.rotate {
@@ -140,11 +141,12 @@ fn make_plan(
 /// understood it may be any of them.
 fn starting_launches(
     paths: &Paths,
-    meta_runner: &str,
+    config: &Config,
     stored: &meta_core::registrations::Registrations,
     now: u64,
 ) -> BTreeSet<InstanceName> {
-    let path = paths.launches(meta_runner);
+    let start_grace_s = config.launch.as_ref().map_or(START_GRACE_S, |launch| launch.start_grace_s);
+    let path = paths.launches(config.name.as_str());
     let text = match read_private(&path) {
         Ok(text) => text,
         Err(error) if error.is_missing() => return BTreeSet::new(),
@@ -153,7 +155,8 @@ fn starting_launches(
             return stored.keys().cloned().collect();
         }
     };
-    Ledger::parse(&text).map_or_else(|_| stored.keys().cloned().collect(), |ledger| starting(&ledger, now))
+    Ledger::parse(&text)
+        .map_or_else(|_| stored.keys().cloned().collect(), |ledger| starting(&ledger, start_grace_s, now))
 }
 
 fn report_unreadable(remote: &Remote, state: &State) -> BTreeSet<InstanceName> {

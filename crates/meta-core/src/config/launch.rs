@@ -48,6 +48,9 @@ const WAIT_TIMEOUT_S: u64 = 30;
 /// Seconds that a node may take from the start of the batch job to the runner's first look for a job.
 const NODE_START_S: u64 = 120;
 
+/// [`LaunchConfig::start_grace_s`] where nothing says another one.
+pub const START_GRACE_S: u64 = WAIT_TIMEOUT_S + NODE_START_S;
+
 /// `None` where the executable is missing or wrong.
 pub(super) fn read(
     section: Section<'_>,
@@ -87,9 +90,12 @@ pub(super) fn read(
 }
 
 impl LaunchConfig {
-    /// Whether the admin leads the launch id to the batch job by other means than the scheduler's own.
+    /// Whether the admin leads the launch id to the batch system by other means than the scheduler's own: in an argument, or
+    /// in a line like `#SBATCH` of the script. What only the shell sees is not in the queue.
     pub fn uses_launch_id(&self) -> bool {
-        self.args.iter().chain(&self.stdin).any(|template| template.uses("LAUNCH_ID"))
+        let is_directive = |line: &str| line.starts_with('#') && !line[1..].starts_with([' ', '!']);
+        self.args.iter().any(|template| template.uses("LAUNCH_ID"))
+            || self.stdin.iter().any(|script| script.uses_in_line("LAUNCH_ID", is_directive))
     }
 }
 

@@ -27,10 +27,12 @@ pub struct SchedulerConfig {
     pub array_requested: Option<Pattern>,
     /// Finds the batch id (group `id`) in the answer to a submission.
     pub submitted: Pattern,
-    /// Lists this user's jobs.
+    /// Lists this user's jobs. Words `NAME=VALUE` in front of the program are its environment, here and in the other commands.
     pub query: Vec<Template>,
     /// Finds each job in that list: groups `id`, `state`, and where there are any `reason`, `tasks`, `elapsed`, `mark`.
     pub entry: Pattern,
+    /// Finds lines of that list that are no jobs.
+    pub heading: Option<Pattern>,
     /// States of jobs that wait.
     pub waiting: Pattern,
     /// States of jobs that run. All others have ended.
@@ -116,6 +118,7 @@ fn read_scheduler(section: &Section<'_>) -> Option<SchedulerConfig> {
         array_args: list("array_args"),
         array_requested: pattern(section, "array_requested", &[]),
         query: required_command(section, "query"),
+        heading: pattern(section, "heading", &[]),
         cancel: required_command(section, "cancel"),
         task: section.template("task", Use::Text),
         history: list("history"),
@@ -183,7 +186,7 @@ mod tests {
     #[test]
     fn the_built_in_description_is_whole() {
         let slurm = slurm();
-        assert_eq!(slurm.query[0].text(), "squeue");
+        assert_eq!(slurm.query[1].text(), "squeue");
         assert!(slurm.waiting.regex().is_match("PENDING") && !slurm.running.regex().is_match("PENDING"));
         assert!(slurm.history_entry.is_some() && slurm.task.is_some() && !slurm.permanent.is_empty());
     }

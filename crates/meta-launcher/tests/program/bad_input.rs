@@ -227,6 +227,61 @@ fn a_damaged_ledger() {
 }
 
 #[test]
+fn a_ledger_of_a_newer_version() {
+    let sandbox = waiting();
+    sandbox.write("data/meta.launches.json", "{\"version\": 2, \"launches\": []}");
+    check(
+        &sandbox.once(),
+        3,
+        &expect![[r#"
+            error: cannot understand `HOME/data/meta.launches.json`
+            caused by: it has version 2, and this launcher reads version 1
+            hint: a newer launcher wrote it and knows of launches in the queue: use that one
+        "#]],
+    );
+}
+
+#[test]
+fn damaged_registrations() {
+    let sandbox = waiting();
+    sandbox.write("data/meta.registrations.toml", "version = 1\n[registrations.big]\nid = 5\n");
+    let run = sandbox.once();
+    assert_eq!(run.code, Some(3), "{run:?}");
+    let hint = "hint: repair the file, or move it away and run `gitlab-meta-runner configure`: our runners get new tokens\n";
+    assert!(run.stderr.ends_with(hint), "{run:?}");
+}
+
+#[test]
+fn an_answer_that_is_no_queue() {
+    let sandbox = waiting();
+    sandbox.fault("squeue", "echo 'The cluster is down for maintenance.'; exit 0");
+    check(
+        &sandbox.once(),
+        5,
+        &expect![[r#"
+        error: the batch system's answer is not understood, so nothing is launched: `squeue --me --noheader --states=all '--format=%F|%K|%T|%r|%M|%j|%k'`: no job in it is one by the pattern `entry`; it begins with: The cluster is down for maintenance.
+        hint: call it by hand, and mend `entry` or `heading` in `[schedulers]` if that is what it always says
+    "#]],
+    );
+    assert_eq!(sandbox.queued(), [""; 0]);
+}
+
+#[test]
+fn an_answer_that_is_too_long() {
+    let sandbox = waiting();
+    sandbox.fault("squeue", "yes '7|N/A|RUNNING|None|0:10|job.sh|x' | head -c 9000000; exit 0");
+    check(
+        &sandbox.once(),
+        5,
+        &expect![[r#"
+        error: the batch system says too much, so nothing is launched: `squeue --me --noheader --states=all '--format=%F|%K|%T|%r|%M|%j|%k'` printed more than 8 MiB
+        hint: let `query` in `[schedulers]` ask for this account's jobs only
+    "#]],
+    );
+    assert_eq!(sandbox.queued(), [""; 0]);
+}
+
+#[test]
 fn a_scheduler_that_nobody_described() {
     let sandbox = waiting();
     sandbox.configure(BIG, "scheduler = \"lsf\"");

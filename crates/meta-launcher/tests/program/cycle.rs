@@ -68,6 +68,36 @@ fn the_mark_is_left_out_where_the_admin_leads_the_id_to_the_job() {
 }
 
 #[test]
+fn an_id_that_only_the_script_s_shell_sees_leads_nowhere() {
+    let sandbox = Sandbox::new();
+    let head = format!(
+        "url = \"{}\"\nproject = \"group/project\"\nmanagement_token = \"{}\"",
+        sandbox.gitlab.url(),
+        sandbox.token
+    );
+    let is_marked = |script: &str| {
+        sandbox.configure_with(&head, BIG, &format!("executable = \"sbatch\"\nstdin = \"{script}\""));
+        sandbox.job("big");
+        assert_eq!(sandbox.once(), silent());
+        sandbox.calls("sbatch").last().unwrap().contains("--comment=gitlab-meta-runner/meta/")
+    };
+    assert!(is_marked(r"#!/bin/sh\n# $LAUNCH_ID\necho $LAUNCH_ID\n"));
+    assert!(!is_marked(r"#!/bin/sh\n#SBATCH --job-name=ci-$LAUNCH_ID\n"));
+}
+
+#[test]
+fn what_the_admin_sets_for_squeue_does_not_hide_launches() {
+    let sandbox = Sandbox::new();
+    sandbox.fault("squeue", "env >\"$home/seen\"");
+    let mut command = sandbox.command(&["once"]);
+    command.env("SQUEUE_PARTITION", "debug").env("SLURM_CONF", "/etc/slurm.conf");
+    assert_eq!(sandbox.finish(command), silent());
+    let seen = std::fs::read_to_string(sandbox.path("seen")).unwrap();
+    assert!(seen.contains("SLURM_CONF=") && seen.contains("SLURM_BITSTR_LEN=0\n"), "{seen}");
+    assert!(!seen.contains("SQUEUE_"), "{seen}");
+}
+
+#[test]
 fn a_cancelled_job_takes_its_launch_along_at_the_second_look() {
     let sandbox = Sandbox::new();
     let job = sandbox.job("big");

@@ -61,6 +61,25 @@ fn it_ticks_reloads_and_ends_as_told() {
 }
 
 #[test]
+fn a_management_token_that_is_replaced_is_read_again() {
+    let sandbox = Sandbox::new();
+    let head = format!(
+        "url = \"{}\"\nproject = \"group/project\"\nmanagement_token_file = \"~/token\"",
+        sandbox.gitlab.url()
+    );
+    let instances = "[runners.big]\ntags = [\"big\"]\n[poll]\ninterval = 1\n";
+    sandbox.configure_with(&head, instances, "executable = \"sbatch\"");
+    sandbox.write("token", "glpat-revoked");
+    sandbox.job("big");
+    let mut child = start(&sandbox);
+    wait_until("it is told", || log(&sandbox).contains("401 Unauthorized"));
+    sandbox.write("token", &sandbox.token);
+    wait_until("the job is launched for", || !sandbox.queued().is_empty());
+    signal(&child, Signal::SIGTERM);
+    wait_until("it ends", || child.try_wait().unwrap().is_some());
+}
+
+#[test]
 fn an_end_during_a_submission_comes_after_it() {
     let sandbox = Sandbox::new();
     sandbox.configure("[runners.big]\ntags = [\"big\"]\n", "max_array = 1");
