@@ -11,7 +11,8 @@ use crate::workspace::cargo;
 pub(super) fn rows(program: &str, arguments: &[&str]) -> Result<Vec<Vec<String>>> {
     let bed = Handle::new()?;
     process::run(cargo().args(["build", "--release"]))?;
-    process::run(cargo().args(["build", "--workspace", "--bins"]))?;
+    // Not this program: the next bench of this run would not find it any more.
+    process::run(cargo().args(["build", "--workspace", "--exclude", "xtask", "--bins"]))?;
     bed.up(&Interrupt::watch()?)?;
     let mut command = bed.exec();
     for variable in [IN_BED, PROGRAMS, PATH] {

@@ -41,14 +41,16 @@ struct Report {
     missed: Vec<String>,
 }
 
+type Bench = fn() -> Result<Vec<Report>>;
+
 impl Subject {
-    fn measure(self) -> Result<Vec<Report>> {
+    fn benches(self) -> &'static [Bench] {
         match self {
-            Self::Size => size::measure(),
-            Self::Executor => Ok([executor::measure()?, pull::measure()?].into_iter().flatten().collect()),
-            Self::Launcher => launcher::measure(),
-            Self::Register => register::measure(),
-            Self::Services => services::measure(),
+            Self::Size => &[size::measure],
+            Self::Executor => &[executor::measure, pull::measure],
+            Self::Launcher => &[launcher::measure],
+            Self::Register => &[register::measure],
+            Self::Services => &[services::measure],
         }
     }
 }
@@ -56,8 +58,8 @@ impl Subject {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let subjects = arguments.subject.as_ref().map_or_else(|| Subject::value_variants(), std::slice::from_ref);
     let mut code = ExitCode::SUCCESS;
-    for subject in subjects {
-        for report in subject.measure()? {
+    for bench in subjects.iter().flat_map(|subject| subject.benches()) {
+        for report in bench()? {
             println!("{}\n\n{}", report.title, report.table);
             for missed in &report.missed {
                 println!("over the limit: {missed}");

@@ -16,7 +16,7 @@ const MOST_BUILD_SECONDS: f64 = 90.0;
 const MOST_MS_OVER_TRUE: f64 = 2.0;
 const MOST_MB_OVER_TRUE: f64 = 8.0;
 
-/// The row of `bench-size` that stands before what it is the least time of (decision 0031).
+/// The row of `bench-size` that stands before what it is the least time of (decision 0016).
 const ALONE: &str = "unshare(1) and bash alone";
 
 pub(super) fn measure() -> Result<Vec<Report>> {
