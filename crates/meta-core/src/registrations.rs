@@ -42,8 +42,16 @@ const VERSION: i64 = 1;
 /// The first thing that is wrong; a file that is half understood would lose runners.
 pub fn parse(text: &str) -> Result<Registrations, RegistrationsError> {
     let document = parse_toml(text)?;
-    if document.get("version").and_then(Item::as_integer) != Some(VERSION) {
-        return Err(RegistrationsError { line: 1, message: format!("`version = {VERSION}` is missing") });
+    let version = document.get("version");
+    if version.and_then(Item::as_integer) != Some(VERSION) {
+        return Err(match version {
+            None => RegistrationsError { line: 1, message: format!("`version = {VERSION}` is missing") },
+            Some(item) => {
+                let found = item.to_string();
+                let message = format!("the version is {}, and this program knows {VERSION}", found.trim());
+                problem(item, text, message)
+            }
+        });
     }
     match document.get("registrations") {
         None => Ok(Registrations::new()),
@@ -177,7 +185,8 @@ mod tests {
     fn problems_name_the_line_and_quote_nothing() {
         let check = |text: &str, message: &str| assert_eq!(parse(text).unwrap_err().to_string(), message);
         check("version = 1\n[registrations.a]\ntoken = \"glrt-secret\nid = 1\n", "line 3: not TOML");
-        check("version = 2\n", "line 1: `version = 1` is missing");
+        check("\nversion = 2\n", "line 2: the version is 2, and this program knows 1");
+        check("[registrations]\n", "line 1: `version = 1` is missing");
         check(
             "version = 1\n[registrations.a]\nid = 1\n",
             "line 2: `token` of `a` is missing or has the wrong type",

@@ -54,6 +54,8 @@ pub struct Runner {
     pub id: u64,
     pub description: String,
     pub paused: bool,
+    /// Whether it was in contact with GitLab within two hours.
+    pub online: bool,
     /// Sorted.
     pub tags: Vec<String>,
     pub run_untagged: bool,
@@ -136,6 +138,8 @@ struct WireRunner {
     id: u64,
     description: Option<String>,
     paused: bool,
+    #[serde(default)]
+    status: String,
     #[serde(default)]
     tag_list: Vec<String>,
     #[serde(default)]
@@ -246,6 +250,7 @@ impl From<WireRunner> for Runner {
             id: wire.id,
             description: wire.description.unwrap_or_default(),
             paused: wire.paused,
+            online: wire.status == "online",
             tags,
             run_untagged: wire.run_untagged,
             protected: wire.access_level == level(true),

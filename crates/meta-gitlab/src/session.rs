@@ -19,6 +19,9 @@ use crate::{Client, ClientSettings, ConnectionError, Proxies};
 /// The environment variable that may hold the management token.
 pub const TOKEN_VARIABLE: &str = "META_RUNNER_MANAGEMENT_TOKEN";
 
+/// What the example has in the place of a token.
+const PLACEHOLDER: &str = "enter-your-token-here";
+
 /// Long enough for a page of jobs from a busy server.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -95,7 +98,7 @@ impl fmt::Display for TokenOrigin {
     }
 }
 
-/// The key, then the environment, then the file (contracts, section 2).
+/// The environment, then the key, then the file (contracts, section 2).
 fn management_token(config: &Config, environment: &Environment) -> Result<Secret, SessionError> {
     let (text, origin) = token_text(config, environment)?;
     let token = text.trim();
@@ -110,11 +113,11 @@ fn management_token(config: &Config, environment: &Environment) -> Result<Secret
 }
 
 fn token_text(config: &Config, environment: &Environment) -> Result<(String, TokenOrigin), SessionError> {
-    if let Some(token) = &config.management_token {
-        return Ok((token.reveal().to_owned(), TokenOrigin::Key));
-    }
     if let Some(token) = environment.variables.get(TOKEN_VARIABLE).filter(|token| !token.is_empty()) {
         return Ok((token.clone(), TokenOrigin::Environment));
+    }
+    if let Some(token) = config.management_token.as_ref().filter(|token| token.reveal() != PLACEHOLDER) {
+        return Ok((token.reveal().to_owned(), TokenOrigin::Key));
     }
     let path = config.management_token_file.as_ref().ok_or(SessionError::NoToken)?;
     let path = expand(path, config, environment)?;
@@ -126,4 +129,36 @@ fn expand(path: &Template, config: &Config, environment: &Environment) -> Result
     let variables = Variables { environment: environment.variables.clone(), ..Variables::default() };
     let path = path.expand(&variables).map_err(|error| SessionError::Expand(error.report(&config.source)))?;
     Ok(environment.current_dir.join(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The token that is used with this line in the configuration and this value in the environment.
+    fn token(line: &str, variable: &str) -> Result<Secret, SessionError> {
+        let text = format!(
+            "name = \"m\"\nhostname = \"h\"\nproject = \"g/p\"\n{line}\n[runners.a]\ntags = [\"a\"]\n[runner]\nexecutor = \"custom\"\n"
+        );
+        let config = meta_core::config::parse(std::path::Path::new("x.toml"), &text).unwrap();
+        let mut environment = Environment::capture();
+        environment.variables = [(TOKEN_VARIABLE.to_owned(), variable.to_owned())].into();
+        management_token(&config, &environment)
+    }
+
+    #[test]
+    fn the_environment_stands_above_the_file() {
+        let is = |line: &str, variable: &str, wanted: &str| {
+            assert_eq!(token(line, variable).unwrap().reveal(), wanted);
+        };
+        is("management_token = \"glpat-key\"", "", "glpat-key");
+        is("management_token = \"glpat-key\"", "glpat-variable", "glpat-variable");
+        is("management_token = \"enter-your-token-here\"", "glpat-variable", "glpat-variable");
+    }
+
+    #[test]
+    fn the_example_s_text_is_no_token() {
+        let refused = token("management_token = \"enter-your-token-here\"", "").unwrap_err();
+        assert!(matches!(refused, SessionError::NoToken), "{refused}");
+    }
 }

@@ -29,9 +29,9 @@ pub(crate) fn desired(config: &Config, owners: &[Owner]) -> Desired {
     let meta_runner = config.name.as_str();
     let runner = |name: &InstanceName, instance: &meta_core::config::instances::InstanceConfig| NewRunner {
         owner: owners[0],
-        description: match &instance.description {
-            // GitLab takes spaces at the ends away, and would show a difference for ever.
-            Some(text) => format!("{} {}", text.trim(), short_mark(meta_runner, name)).trim().to_owned(),
+        description: match instance.description.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+            // Trimmed: GitLab takes spaces at the ends away, and would show a difference for ever.
+            Some(text) => format!("{text} {}", short_mark(meta_runner, name)),
             None => format!("{meta_runner}/{name} on the batch system {}", short_mark(meta_runner, name)),
         },
         tags: instance.tags.clone(),
@@ -52,9 +52,10 @@ pub(crate) fn desired(config: &Config, owners: &[Owner]) -> Desired {
         .collect()
 }
 
-/// Whether a description looks like that of a runner of ours. Lists have nothing better; [`owner_of_note`] decides.
-pub(crate) fn looks_like_ours(meta_runner: &str, description: &str) -> bool {
-    description.strip_suffix(']').is_some_and(|text| text.contains(&format!(" [{meta_runner}/")))
+/// The instance whose runner has such a description, by its looks. Lists have nothing better; [`owner_of_note`] decides.
+pub(crate) fn owner_by_looks(meta_runner: &str, description: &str) -> Option<InstanceName> {
+    let (before, instance) = description.strip_suffix(']')?.rsplit_once(&format!("[{meta_runner}/"))?;
+    (before.is_empty() || before.ends_with(' ')).then(|| instance.parse().ok())?
 }
 
 /// The instance whose mark a maintenance note is, if it is one of ours.
@@ -75,9 +76,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_description_without_text_is_none() {
+        let described = |description: &str| {
+            let text = format!(
+                "name = \"meta\"\nhostname = \"h\"\nproject = \"g/p\"\n[runners.a]\ntags = [\"a\"]\n{description}\n[runner]\nexecutor = \"custom\"\n"
+            );
+            let config = meta_core::config::parse(std::path::Path::new("x.toml"), &text).unwrap();
+            let desired = desired(&config, &[Owner::Project(1)]);
+            desired[&"a".parse().unwrap()].runner.description.clone()
+        };
+        assert_eq!(described("description = \" big nodes \""), "big nodes [meta/a]");
+        for none in ["", "description = \"\"", "description = \" \""] {
+            assert_eq!(described(none), "meta/a on the batch system [meta/a]");
+        }
+    }
+
+    #[test]
     fn marks_are_recognised_exactly() {
-        assert!(looks_like_ours("meta", "GPU nodes [meta/a.b]"));
-        assert!(!looks_like_ours("meta", "GPU nodes [meta2/a]") && !looks_like_ours("meta", "meta/a"));
+        let looks = |text| owner_by_looks("meta", text).map(|name| name.to_string());
+        assert_eq!(looks("GPU nodes [meta/a.b]"), Some("a.b".to_owned()));
+        assert_eq!(looks("[meta/a]"), Some("a".to_owned()));
+        for text in ["GPU nodes [meta2/a]", "x[meta/a]", "meta/a", "[meta/a b]", "[meta/a] x"] {
+            assert_eq!(looks(text), None, "{text}");
+        }
         let owner = |note| owner_of_note("meta", note).map(|name| name.to_string());
         assert_eq!(owner("managed-by: gitlab-meta-runner/meta/a.b"), Some("a.b".to_owned()));
         assert_eq!(owner("managed-by: gitlab-meta-runner/meta/a b"), None);

@@ -1,5 +1,6 @@
 //! Why nothing, or not everything, was done.
 
+use meta_core::name::InstanceName;
 use meta_gitlab::ApiError;
 use meta_gitlab::session::SessionError;
 use meta_host::arguments::PathsError;
@@ -66,17 +67,13 @@ impl Failure for RegisterError {
     }
 }
 
-/// A stored runner that GitLab does not let us see. Its instance is left as it is.
+/// A runner that could not be looked at. Its instance is left as it is.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot look at runner {id}{}", of(instance.as_deref()))]
+#[error("cannot look at runner {id} of `{instance}`")]
 pub(crate) struct UnreadableRunner<'a> {
     pub(crate) id: u64,
-    pub(crate) instance: Option<String>,
+    pub(crate) instance: &'a InstanceName,
     pub(crate) source: &'a ApiError,
-}
-
-fn of(instance: Option<&str>) -> String {
-    instance.map(|name| format!(" of `{name}`")).unwrap_or_default()
 }
 
 impl Failure for UnreadableRunner<'_> {
@@ -85,6 +82,9 @@ impl Failure for UnreadableRunner<'_> {
     }
 
     fn hint(&self) -> Option<String> {
+        if self.source.is_trouble_on_the_way() {
+            return self.source.hint();
+        }
         let left = "if the runner belongs to a project that the configuration has left, delete it in GitLab";
         Some([self.source.hint(), Some(left.to_owned())].into_iter().flatten().collect::<Vec<_>>().join("\n"))
     }

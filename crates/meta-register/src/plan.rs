@@ -13,7 +13,7 @@ use meta_gitlab::runner_token::TokenState;
 use meta_gitlab::runners::{Owner, Runner};
 
 use crate::desired::{Desired, DesiredRunner, owner_of_note};
-use crate::remote::Remote;
+use crate::remote::{Remote, Unreadable};
 pub(crate) use action::{Action, ForgetReason, RecreateReason, ResetReason, Step};
 use difference::difference;
 pub(crate) use difference::{FieldChange, FieldValue};
@@ -45,7 +45,8 @@ pub(crate) struct Plan {
 /// last.
 ///
 /// Only runners whose maintenance note is our mark are changed. A stored runner without it (one of the reference system's)
-/// is used as it is, with a remark if it differs. A runner that projects outside of the configuration use is never deleted.
+/// is used as it is, with a remark if it differs. A runner that projects outside of the configuration use is never deleted,
+/// nor one that is at work and was never ours here: another user of the same name may have registered it.
 pub(crate) fn plan(facts: &Facts<'_>) -> Plan {
     let mut planner = Planner { facts, plan: Plan::default() };
     for (instance, runner) in facts.desired {
@@ -77,7 +78,12 @@ impl Planner<'_> {
     /// An instance that is wanted.
     fn keep(&mut self, instance: &InstanceName, desired: &DesiredRunner) {
         let stored = self.facts.stored.get(instance);
-        if stored.is_some_and(|stored| self.facts.remote.unreadable.contains_key(&stored.id)) {
+        // Where GitLab had trouble, what looks like the instance's runner may be the one that we would make again.
+        let is_its = |(id, runner): (&u64, &Unreadable)| {
+            stored.is_some_and(|stored| stored.id == *id)
+                || (runner.instance == *instance && runner.error.is_trouble_on_the_way())
+        };
+        if self.facts.remote.unreadable.iter().any(is_its) {
             return;
         }
         let listed = stored.and_then(|stored| self.facts.remote.runners.get(&stored.id));
@@ -187,9 +193,14 @@ impl Planner<'_> {
         }
     }
 
-    /// Deletes a runner with our mark, unless projects use it that are none of ours.
+    /// Deletes a runner with our mark, unless others use it.
     fn delete(&mut self, instance: &InstanceName, id: u64) {
         let Some(runner) = self.facts.remote.runners.get(&id) else { return };
+        let is_known = self.facts.stored.get(instance).is_some_and(|stored| stored.id == id);
+        if runner.online && !is_known {
+            self.remark(instance, id, About::KeptAtWork);
+            return;
+        }
         let others = self.projects_of_others(runner);
         // The one project that a runner has is the one that it was made for.
         if runner.projects.len() > 1 && !others.is_empty() {

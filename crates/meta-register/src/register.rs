@@ -19,7 +19,7 @@ use crate::apply::{Fate, apply};
 use crate::desired::desired;
 use crate::failure::{RegisterError, UnreadableRunner};
 use crate::plan::{Facts, Plan, Step, plan};
-use crate::remote::{Remote, owners, remote, remote_stored};
+use crate::remote::{Remote, Unreadable, owners, remote, remote_stored};
 use crate::state::State;
 use crate::{management, report};
 
@@ -115,7 +115,7 @@ fn make_plan(
         false => remote(gitlab, meta_runner, &owners, &state.registrations),
     };
     let remote = remote.map_err(RegisterError::Read)?;
-    let unreadable = report_unreadable(&remote, state);
+    let unreadable = report_unreadable(&remote);
     state.learn_ends(&remote.tokens);
     let facts = Facts {
         meta_runner,
@@ -159,18 +159,11 @@ fn starting_launches(
         .map_or_else(|_| stored.keys().cloned().collect(), |ledger| starting(&ledger, start_grace_s, now))
 }
 
-fn report_unreadable(remote: &Remote, state: &State) -> BTreeSet<InstanceName> {
-    let instance_of =
-        |id| state.registrations.iter().find(|(_, stored)| stored.id == id).map(|(name, _)| name);
-    remote
-        .unreadable
-        .iter()
-        .filter_map(|(id, source)| {
-            let instance = instance_of(*id);
-            app::report(&UnreadableRunner { id: *id, instance: instance.map(ToString::to_string), source });
-            instance.cloned()
-        })
-        .collect()
+fn report_unreadable(remote: &Remote) -> BTreeSet<InstanceName> {
+    for (id, Unreadable { instance, error }) in &remote.unreadable {
+        app::report(&UnreadableRunner { id: *id, instance, source: error });
+    }
+    remote.unreadable.values().map(|runner| runner.instance.clone()).collect()
 }
 
 fn report_failures(fates: &[Fate]) {

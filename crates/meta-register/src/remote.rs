@@ -1,6 +1,6 @@
 //! What GitLab has: the runners of ours, and those that we have stored ids of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use meta_core::config::Scope;
 use meta_core::name::InstanceName;
@@ -10,7 +10,7 @@ use meta_gitlab::runner_token::TokenState;
 use meta_gitlab::runners::{Owner, Runner, RunnerSummary};
 use meta_gitlab::{ApiError, Client, ErrorKind};
 
-use crate::desired::looks_like_ours;
+use crate::desired::owner_by_looks;
 
 /// Names the manager record that GitLab makes when a token is looked at. `verify` is no contact: no runner seems to be
 /// online for it.
@@ -21,10 +21,18 @@ const SYSTEM_ID: &str = "meta-register";
 pub(crate) struct Remote {
     /// Those that exist. A stored id that is neither here nor below is gone.
     pub(crate) runners: BTreeMap<u64, Runner>,
-    /// Those that GitLab does not let us see.
-    pub(crate) unreadable: BTreeMap<u64, ApiError>,
+    /// Those that could not be looked at: GitLab does not let us see them, or had trouble with them.
+    pub(crate) unreadable: BTreeMap<u64, Unreadable>,
     /// What GitLab thinks of the stored tokens. Only runners that exist are asked about.
     pub(crate) tokens: BTreeMap<InstanceName, TokenState>,
+}
+
+/// A runner that could not be looked at. Its instance is left as it is.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    /// By our record, else by its description.
+    pub(crate) instance: InstanceName,
+    pub(crate) error: ApiError,
 }
 
 /// Looks up the ids of the projects or of the group, in the order of the configuration.
@@ -47,14 +55,19 @@ pub(crate) fn remote(
 ) -> Result<Remote, ApiError> {
     let lists: Vec<Result<Vec<RunnerSummary>, ApiError>> =
         in_parallel(owners, |owner| gitlab.runners_of(*owner));
-    let mut ids: BTreeSet<u64> = stored.values().map(|registration| registration.id).collect();
+    let mut candidates: BTreeMap<u64, Candidate<'_>> = BTreeMap::new();
     for list in lists {
-        ids.extend(
-            list?.iter().filter(|runner| looks_like_ours(meta_runner, &runner.description)).map(|r| r.id),
-        );
+        for runner in list? {
+            let looks = owner_by_looks(meta_runner, &runner.description);
+            candidates.extend(looks.map(|instance| (runner.id, Candidate { instance, stored: None })));
+        }
     }
-    let by_id = stored.iter().map(|(name, registration)| (registration.id, (name, registration))).collect();
-    read_all(gitlab, &Vec::from_iter(ids), &by_id)
+    candidates.extend(
+        stored
+            .iter()
+            .map(|(name, stored)| (stored.id, Candidate { instance: name.clone(), stored: Some(stored) })),
+    );
+    read_all(gitlab, &Vec::from_iter(candidates))
 }
 
 /// The stored runners only, for a run that looks after tokens and nothing else.
@@ -62,14 +75,19 @@ pub(crate) fn remote_stored(gitlab: &Client, stored: &Registrations) -> Result<R
     remote(gitlab, "", &[], stored)
 }
 
-type ById<'a> = BTreeMap<u64, (&'a InstanceName, &'a Registration)>;
+/// A runner that may concern us.
+#[derive(Debug)]
+struct Candidate<'a> {
+    instance: InstanceName,
+    stored: Option<&'a Registration>,
+}
 
-fn read_all(gitlab: &Client, ids: &[u64], stored: &ById<'_>) -> Result<Remote, ApiError> {
-    let read = |id: &u64| -> Result<_, ApiError> {
+fn read_all(gitlab: &Client, candidates: &[(u64, Candidate<'_>)]) -> Result<Remote, ApiError> {
+    let read = |(id, candidate): &(u64, Candidate<'_>)| -> Result<_, ApiError> {
         let runner = gitlab.runner(*id)?;
-        let token = stored.get(id).map(|(name, registration)| {
+        let token = candidate.stored.map(|registration| {
             match gitlab.verify_runner_token(&registration.token, SYSTEM_ID) {
-                Ok(state) => Ok(Some(((*name).clone(), state))),
+                Ok(state) => Ok(Some((candidate.instance.clone(), state))),
                 // GitLab does not want to say (422: the runner has lost its owner); that is no reason for a new token.
                 Err(error) if error.kind == ErrorKind::Refused => Ok(None),
                 Err(error) => Err(error),
@@ -78,17 +96,24 @@ fn read_all(gitlab: &Client, ids: &[u64], stored: &ById<'_>) -> Result<Remote, A
         Ok((runner, token.transpose()?.flatten()))
     };
     let mut remote = Remote::default();
-    for (id, answer) in ids.iter().zip(in_parallel(ids, read)) {
+    let mut troubled = 0;
+    for ((id, candidate), answer) in candidates.iter().zip(in_parallel(candidates, read)) {
         match answer {
             Ok((runner, token)) => {
                 remote.runners.insert(*id, runner);
                 remote.tokens.extend(token);
             }
             Err(error) if error.is_not_found() => {}
-            Err(error) if error.kind == ErrorKind::Forbidden => {
-                remote.unreadable.insert(*id, error);
+            Err(error) => {
+                troubled += usize::from(error.is_trouble_on_the_way());
+                // One that fails must not stop the others; where most fail, it is GitLab or the way to it.
+                let stops = error.kind != ErrorKind::Forbidden && !error.is_trouble_on_the_way();
+                if stops || 2 * troubled > candidates.len() {
+                    return Err(error);
+                }
+                let instance = candidate.instance.clone();
+                remote.unreadable.insert(*id, Unreadable { instance, error });
             }
-            Err(error) => return Err(error),
         }
     }
     Ok(remote)

@@ -25,6 +25,8 @@ pub(crate) enum About {
     AlsoServes(Vec<u64>),
     /// It is not wanted any more, and these projects use it.
     KeptForOthers(Vec<u64>),
+    /// It is not wanted, but at work, and no record of ours is about it.
+    KeptAtWork,
     /// Its token expires at this time, and launches are starting that would read the old one.
     ResetPostponed(String),
 }
@@ -57,6 +59,10 @@ impl fmt::Display for Remark {
                     projects(ids)
                 )
             }
+            About::KeptAtWork => f.write_str(
+                "is not wanted here, but was at work within two hours, and no file here knows it: it stays. If another \
+                 configuration with the same `name` uses it, give this one another name; else delete it in GitLab",
+            ),
             About::ResetPostponed(time) => {
                 write!(f, "has a token that expires at {time}; it is renewed when no launch is starting")
             }

@@ -13,6 +13,7 @@ fn runner(id: u64, instance: &str) -> Runner {
         id,
         description: format!("{instance} [meta/{instance}]"),
         paused: false,
+        online: false,
         tags: vec!["a".to_owned()],
         run_untagged: false,
         protected: false,
@@ -557,4 +558,20 @@ fn the_token_of_a_runner_without_our_mark_is_only_remarked_on() {
 #[test]
 fn nothing_to_do_is_an_empty_plan() {
     assert_eq!(Row::new().plan(), Plan::default());
+}
+
+#[test]
+fn what_another_user_of_the_name_has_at_work_is_not_deleted() {
+    let online = |id, instance| Runner { online: true, ..runner(id, instance) };
+    check(
+        &["x"],
+        &[("x", 5), ("old", 6)],
+        vec![online(5, "x"), online(6, "old"), online(7, "theirs"), runner(8, "left"), online(9, "x")],
+        &expect![[r#"
+            delete left: runner 8
+            delete old: runner 6
+            (runner 9 of `x` is not wanted here, but was at work within two hours, and no file here knows it: it stays. If another configuration with the same `name` uses it, give this one another name; else delete it in GitLab)
+            (runner 7 of `theirs` is not wanted here, but was at work within two hours, and no file here knows it: it stays. If another configuration with the same `name` uses it, give this one another name; else delete it in GitLab)
+        "#]],
+    );
 }

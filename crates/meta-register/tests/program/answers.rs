@@ -120,6 +120,38 @@ fn a_runner_that_we_may_not_see_is_left_alone_and_the_others_go_on() {
 }
 
 #[test]
+fn trouble_with_one_runner_does_not_stop_the_others() {
+    let sandbox = Sandbox::new();
+    let three = format!("{ONE}[runners.mid]\ntags = [\"m\"]\n[runners.old]\ntags = [\"o\"]\n");
+    sandbox.configure(&three);
+    sandbox.run(&[]);
+    sandbox.configure(&format!("{three}[runners.new]\ntags = [\"n\"]\n"));
+    let broken = status(500, json!({"message": "500"}));
+    sandbox.gitlab.add_fault(json!({"route": LOOK, "answer": broken}));
+    let run = sandbox.run(&[]);
+    assert_eq!((run.code, run.stdout.as_str()), (Some(5), "create new: tags [n]\n"), "{run:?}");
+    assert!(run.stderr.starts_with("error: cannot look at runner "), "{}", run.stderr);
+    assert_eq!(sandbox.run(&[]).code, Some(0));
+    assert_eq!(sandbox.runners().len(), 4);
+}
+
+#[test]
+fn trouble_with_a_runner_that_lost_its_record_makes_no_second_one() {
+    let sandbox = registered();
+    sandbox.configure(&format!("{ONE}[runners.new]\ntags = [\"n\"]\n"));
+    sandbox.run(&[]);
+    sandbox.change_registrations(|registrations| {
+        registrations.remove(&"big".parse().unwrap());
+    });
+    let broken = status(500, json!({"message": "500"}));
+    sandbox.gitlab.add_fault(json!({"route": LOOK, "answer": broken}));
+    let run = sandbox.run(&[]);
+    // Whichever of the two it hits.
+    assert!(run.code == Some(5) && !run.stdout.contains("create"), "{run:?}");
+    assert_eq!(sandbox.runners().len(), 2);
+}
+
+#[test]
 fn a_way_that_breaks_down_stops_the_run() {
     let sandbox = Sandbox::new();
     let instances: String = (0..9).map(|n| format!("[runners.i{n}]\ntags = [\"t{n}\"]\n")).collect();
