@@ -330,7 +330,7 @@ mod tests {
     const EXAMPLE: &str = r#"{
       "version": 1,
       "launches": [
-        { "id": "5f1c2e9a", "instance": "big-node", "elements": 1, "slots": 1, "batch_id": "1234",
+        { "id": "6924f1c05e9a41", "instance": "big-node", "elements": 1, "slots": 1, "batch_id": "1234",
           "submitted": 1790000000, "changed": 1790000000, "state": "queued", "reason": null, "jobs": [4711] }
       ]
     }"#;

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod configuration;
 pub mod environment;
 pub mod exit;
+pub mod file_system;
 pub mod files;
 pub mod lease;
 pub mod process;

@@ -14,6 +14,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use meta_host::file_system::is_local;
 use meta_host::files::{FileError, FileErrorKind, make_private_dir};
 use oci_spec::image::ImageConfiguration;
 use rustix::fs::{FlockOperation, flock};
@@ -21,7 +22,6 @@ use thiserror::Error;
 
 use super::census::Census;
 use super::entry::{self, Entry, Found, beside};
-use super::file_system::is_local;
 use super::keeper::Keeper;
 use super::layout::{Layout, Parts};
 use super::names::Names;
