@@ -130,6 +130,7 @@ pub(super) fn subordinate_ids(environment: &Environment, read: impl Fn(&str) -> 
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests make programs to be found")]
 mod tests {
     use std::fs;
 
