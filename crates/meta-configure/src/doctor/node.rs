@@ -71,8 +71,47 @@ fn gitlab(executor_file: &Path, environment: &Environment) -> Option<Finding> {
     let name = executor_file.file_name()?.to_str()?.strip_suffix(".executor.toml")?;
     let config = executor_file.with_file_name(format!("{name}.gitlab-runner.toml"));
     let command = CommandLine::new(gitlab_runner, ["verify", "--config", config.to_string_lossy().as_ref()]);
-    Some(match process::run(&command, GITLAB_WAIT).and_then(|output| output.require_success(&command)) {
-        Ok(_) => ok("GitLab: it is reached from here, and knows the runners' tokens".to_owned()),
+    Some(match process::run(&command, GITLAB_WAIT) {
+        Ok(output) => judge_verification(&String::from_utf8_lossy(&output.stderr)),
         Err(error) => fail(format!("GitLab:\n{}", error.report())),
     })
+}
+
+/// `gitlab-runner verify` says a line for each runner, with colours. Its exit code is 0 where GitLab cannot be reached.
+fn judge_verification(said: &str) -> Finding {
+    let lines: Vec<String> = said.lines().map(without_colours).collect();
+    let is_good = |line: &&String| line.contains("is valid") || line.contains("is alive");
+    let (good, bad): (Vec<_>, Vec<_>) =
+        lines.iter().filter(|line| line.contains("Verifying runner...")).partition(is_good);
+    match (good.is_empty(), bad.is_empty()) {
+        (false, true) => ok("GitLab: it is reached from here, and knows the runners' tokens".to_owned()),
+        (true, true) => fail(format!("GitLab: no answer of `gitlab-runner verify`:\n{}", lines.join("\n"))),
+        _ => fail(format!("GitLab:\n{}", bad.into_iter().map(String::as_str).collect::<Vec<_>>().join("\n"))),
+    }
+}
+
+fn without_colours(line: &str) -> String {
+    let (first, coloured) = line.split_once('\x1b').unwrap_or((line, ""));
+    let rest = coloured.split('\x1b').filter_map(|piece| piece.split_once('m'));
+    rest.fold(first.to_owned(), |text, (_, piece)| text + piece)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn what_gitlab_runner_says_counts_and_not_its_exit_code() {
+        let valid =
+            "Running in system-mode.\nVerifying runner... is valid   \x1b[0;m runner_name\x1b[0;m=big\n";
+        let failed =
+            "\x1b[31;1mERROR: Verifying runner... failed\x1b[0;m status\x1b[0;m=connection refused\n";
+        assert_eq!(judge_verification(valid).verdict, Verdict::Ok);
+        let both = judge_verification(&format!("{valid}{failed}"));
+        let text = "GitLab:\nERROR: Verifying runner... failed status=connection refused";
+        assert_eq!(both, fail(text.to_owned()));
+        assert_eq!(judge_verification("Verifying runner... is not valid").verdict, Verdict::Fail);
+        assert_eq!(judge_verification("FATAL: no such file").verdict, Verdict::Fail);
+    }
 }
