@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use meta_host::files::write_private;
+use nix::sys::signal::Signal;
 use nix::unistd::getpid;
 
 use crate::context::Context;
@@ -11,7 +12,7 @@ use crate::failure::StageFailure;
 use crate::holder::HolderRecord;
 use crate::job::Job;
 use crate::node::Node;
-use crate::pod::driver::{self, Home, Outcome};
+use crate::pod::driver::{self, Home, Outcome, StoppedBy};
 use crate::pod::spec::{Mapping, PodSpec};
 use crate::services::follow::Follower;
 use crate::stage::{Place, place};
@@ -93,8 +94,11 @@ fn home(context: &Context, state: &JobState, place: Place) -> Result<Home, Stage
 }
 
 fn judge(context: &Context, state: &JobState, pod: &PodSpec, outcome: Outcome) -> Result<(), StageFailure> {
-    if let Some(by) = outcome.stopped {
-        return Err(StageFailure::stopped(by));
+    match outcome.stopped {
+        // gitlab-runner says by itself why it stops a job. Of an after_script that takes too long it wants a code: docker's.
+        Some(StoppedBy::Runner) => return script_failure(context, 128 + Signal::SIGTERM as i32),
+        Some(by) => return Err(StageFailure::stopped(by)),
+        None => {}
     }
     if outcome.no_entrypoint {
         let entrypoint = state.image.entrypoint.first().map_or("", String::as_str);
@@ -111,11 +115,13 @@ fn judge(context: &Context, state: &JobState, pod: &PodSpec, outcome: Outcome) -
     }
     match outcome.code {
         0 => Ok(()),
-        code => {
-            save_exit_code(context, code)?;
-            Err(StageFailure::script())
-        }
+        code => script_failure(context, code),
     }
+}
+
+fn script_failure(context: &Context, code: i32) -> Result<(), StageFailure> {
+    save_exit_code(context, code)?;
+    Err(StageFailure::script())
 }
 
 /// A code that an earlier stage left would be reported for this one.

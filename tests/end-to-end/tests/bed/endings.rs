@@ -6,14 +6,17 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use end_to_end::bed::image;
-use end_to_end::executor::{SYSTEM_FAILURE, Site};
+use end_to_end::executor::{BUILD_FAILURE, SYSTEM_FAILURE, Site};
 use end_to_end::processes::{LIMIT, send, wait_until, with_mark};
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::LevelTest;
 
 pub(crate) const TESTS: &[LevelTest] = &[
     ("endings: SIGTERM reaches the script and ends everything", terminate),
+    ("endings: a stop by gitlab-runner is the script's end by SIGTERM, as in docker", stop_by_the_runner),
     ("endings: SIGKILL of the driver ends everything", kill),
     ("endings: the end of gitlab-runner ends everything", orphan),
     ("endings: a daemon that is left behind does not hold the job", daemon),
@@ -44,15 +47,32 @@ fn terminate(level: &str) {
     let mark = if level == "A" { 700_101 } else { 700_102 };
     let script = job.script(&stubborn(mark));
     let mut run = job.command(&["run", &script, "build_script"]);
-    let run = run.process_group(0).stderr(Stdio::piped()).spawn().expect("meta-executor starts");
+    let run = run.process_group(0).stdout(Stdio::piped()).spawn().expect("meta-executor starts");
     wait_until("the script runs", LIMIT, || with_mark(&format!("sleep {mark}")).len() >= 3);
     send("TERM", &format!("-{}", run.id()));
     let output = run.wait_with_output().expect("the driver is our child");
     // `send` is not the driver's parent: a signal of gitlab-runner's own needs no words.
-    let log = String::from_utf8_lossy(&output.stderr);
+    let log = String::from_utf8_lossy(&output.stdout);
     assert!(log.contains("ERROR: the job was stopped\nhint: the allocation has come to its end"), "{log}");
     wait_until("all processes are gone", LIMIT, || with_mark(&format!("sleep {mark}")).is_empty());
     assert_eq!(job.run("after_script", "cat /builds/got").success(), "term\n");
+}
+
+/// A cancel, a timeout, or an after_script that took too long: only in the last case gitlab-runner looks at the code.
+fn stop_by_the_runner(level: &str) {
+    let site = site(level);
+    let job = site.job(&image("busybox:latest"), json!({})).prepared();
+    let mark = if level == "A" { 700_111 } else { 700_112 };
+    let script = job.script(&format!("sleep {mark}"));
+    let mut run = job.command(&["run", &script, "after_script"]);
+    let run = run.process_group(0).stdout(Stdio::piped()).spawn().expect("meta-executor starts");
+    wait_until("the script runs", LIMIT, || !with_mark(&format!("sleep {mark}")).is_empty());
+    let pid = i32::try_from(run.id()).expect("the kernel's numbers are small");
+    signal::kill(Pid::from_raw(pid), Signal::SIGTERM).expect("the driver is our child");
+    let output = run.wait_with_output().expect("the driver is our child");
+    let code = fs::read_to_string(job.exit_code_file()).expect("a script's end has a code");
+    assert_eq!((output.status.code(), code.as_str()), (Some(BUILD_FAILURE), "143"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
 }
 
 fn kill(level: &str) {
