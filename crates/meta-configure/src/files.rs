@@ -11,7 +11,7 @@ use meta_core::registrations::{self, Registrations};
 use meta_core::template::ExpandError;
 use meta_host::arguments::Paths;
 use meta_host::configuration::variables;
-use meta_host::files::{make_data_dir, read_private, write_private};
+use meta_host::files::{make_data_dir, read_private_if_any, write_private};
 use meta_host::lease::Lease;
 use meta_host::{Environment, exit};
 use toml_edit::Item;
@@ -91,10 +91,8 @@ pub(crate) fn render(
 }
 
 fn load_registrations(path: &Path) -> Result<Registrations, ConfigureError> {
-    match read_private(path) {
-        Ok(text) => registrations::parse(&text)
-            .map_err(|source| ConfigureError::Registrations { path: path.to_owned(), source }),
-        Err(error) if error.is_missing() => Err(ConfigureError::NotRegistered),
-        Err(error) => Err(ConfigureError::File(error)),
-    }
+    let text =
+        read_private_if_any(path).map_err(ConfigureError::File)?.ok_or(ConfigureError::NotRegistered)?;
+    registrations::parse(&text)
+        .map_err(|source| ConfigureError::Registrations { path: path.to_owned(), source })
 }

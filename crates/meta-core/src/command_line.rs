@@ -1,5 +1,6 @@
 //! A process as a value: built here, run in one place (`meta_host::process`).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -29,21 +30,18 @@ impl CommandLine {
 
 impl fmt::Display for CommandLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_quoted(f, &self.program.to_string_lossy())?;
-        for arg in &self.args {
-            f.write_str(" ")?;
-            write_quoted(f, arg)?;
-        }
-        Ok(())
+        f.write_str(&quoted(&self.program.to_string_lossy()))?;
+        self.args.iter().try_for_each(|arg| write!(f, " {}", quoted(arg)))
     }
 }
 
-fn write_quoted(f: &mut fmt::Formatter<'_>, word: &str) -> fmt::Result {
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "%+,-./:=@_".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
-        f.write_str(word)
+        word.into()
     } else {
-        write!(f, "'{}'", word.replace('\'', r"'\''"))
+        format!("'{}'", word.replace('\'', r"'\''")).into()
     }
 }
 

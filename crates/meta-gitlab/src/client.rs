@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use meta_core::secret::Secret;
-use meta_host::clock;
+use meta_host::{clock, random};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Agent;
@@ -16,7 +16,7 @@ use ureq::http::{Method, Request, Response};
 use crate::connection::{ConnectionError, Proxies, connect};
 use crate::error::{Answer, ApiError, ErrorKind, cause};
 use crate::link::{below_api, next_page};
-use crate::retry::{Repeat, chance, retry_after, wait_before_retry};
+use crate::retry::{Repeat, retry_after, wait_before_retry};
 
 /// Items of one page, the most that GitLab sends.
 const PAGE: usize = 100;
@@ -134,7 +134,7 @@ impl Client {
                 Ok(page) => return Ok(page),
                 Err(error) => error,
             };
-            let Some(wait) = wait_before_retry(&error, call.repeat, attempt, chance()) else {
+            let Some(wait) = wait_before_retry(&error, call.repeat, attempt, random::fraction()) else {
                 return Err(error);
             };
             log::debug!("{error}; next try in {} ms", wait.as_millis());

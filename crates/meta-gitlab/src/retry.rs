@@ -1,6 +1,5 @@
 //! Which failures are worth another try, and when.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::ApiError;
@@ -65,12 +64,6 @@ pub(crate) fn retry_after(header: &str, now: u64) -> Option<u64> {
         text.parse().unwrap_or(u64::MAX)
     };
     Some(seconds.min(MOST_ASKED_S))
-}
-
-/// A number in 0..1 that differs from process to process and from call to call.
-pub(crate) fn chance() -> f64 {
-    // RandomState is seeded by the operating system; 53 bits fill a f64.
-    (RandomState::new().hash_one(0_u8) >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]
@@ -142,12 +135,5 @@ mod tests {
             assert_eq!(wait_ms(kind, Some(status), Repeat::Harmless, 1), None, "{status}");
         }
         assert_eq!(wait_ms(ErrorKind::Certificate, None, Repeat::Harmless, 1), None);
-    }
-
-    #[test]
-    fn chance_varies_within_its_range() {
-        let chances: Vec<f64> = (0..8).map(|_| chance()).collect();
-        assert!(chances.iter().all(|chance| (0.0..1.0).contains(chance)));
-        assert!(chances.iter().any(|chance| *chance != chances[0]));
     }
 }

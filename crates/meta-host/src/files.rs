@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use meta_core::command_line::quoted;
+
 use crate::start_time::start_time;
 use crate::{Failure, exit};
 
@@ -32,6 +34,17 @@ pub fn read_private(path: &Path) -> Result<String, FileError> {
         Ok(text)
     };
     read().map_err(|kind| FileError { path: path.to_owned(), kind })
+}
+
+/// [`read_private`] where it is no error that there is no file: `None` then.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn read_private_if_any(path: &Path) -> Result<Option<String>, FileError> {
+    match read_private(path) {
+        Err(error) if error.is_missing() => Ok(None),
+        read => read.map(Some),
+    }
 }
 
 /// Replaces the file at `path` by one with these bytes and mode 0600.
@@ -169,7 +182,7 @@ impl Failure for FileError {
     fn hint(&self) -> Option<String> {
         match &self.kind {
             FileErrorKind::OpenToOthers { wanted, .. } => {
-                Some(format!("run `chmod {wanted:o} {}`", shell_quoted(&self.path)))
+                Some(format!("run `chmod {wanted:o} {}`", quoted(&self.path.to_string_lossy())))
             }
             FileErrorKind::Read(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Some("save it as UTF-8".to_owned())
@@ -215,15 +228,6 @@ fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
-    }
-}
-
-fn shell_quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+,@%".contains(c)) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 
@@ -302,6 +306,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(read_private(&dir.path().join("no")).unwrap_err().is_missing());
         assert!(!read_private(dir.path()).unwrap_err().is_missing());
+        assert_eq!(read_private_if_any(&dir.path().join("no")).unwrap(), None);
+        read_private_if_any(dir.path()).unwrap_err();
     }
 
     #[test]

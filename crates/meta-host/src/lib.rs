@@ -14,6 +14,7 @@ pub mod file_system;
 pub mod files;
 pub mod lease;
 pub mod process;
+pub mod random;
 mod start_time;
 
 pub use environment::Environment;

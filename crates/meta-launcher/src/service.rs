@@ -1,11 +1,10 @@
 //! `run`: ticks until it is told to stop.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use meta_gitlab::{Client, session};
 use meta_host::arguments::Paths;
-use meta_host::{Environment, Failure as _, app, exit};
+use meta_host::{Environment, Failure as _, app, exit, random};
 
 use crate::failure::LauncherError;
 use crate::setup::Setup;
@@ -78,7 +77,5 @@ fn wait_after(error: &LauncherError, failures: u32, interval: Duration) -> Durat
     };
     let doubled = interval.as_secs().saturating_mul(1 << failures.min(10)).min(LONGEST_WAIT_S);
     let seconds = doubled.max(interval.as_secs()).max(asked);
-    // RandomState is seeded by the operating system.
-    let chance = (RandomState::new().hash_one(failures) % 1000) as f64 / 5000.0;
-    Duration::from_secs(seconds).mul_f64(1.0 + chance)
+    Duration::from_secs(seconds).mul_f64(1.0 + random::fraction() / 5.0)
 }

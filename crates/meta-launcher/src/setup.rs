@@ -15,7 +15,7 @@ use meta_core::registrations::{self, Registrations};
 use meta_core::template::Template;
 use meta_core::variables::Variables;
 use meta_host::arguments::Paths;
-use meta_host::files::read_private;
+use meta_host::files::read_private_if_any;
 use meta_host::{Environment, configuration};
 use sha2::{Digest, Sha256};
 
@@ -189,9 +189,6 @@ fn read<T>(
     path: &Path,
     parse: impl FnOnce(PathBuf, &str) -> Result<T, LauncherError>,
 ) -> Result<Option<T>, LauncherError> {
-    match read_private(path) {
-        Ok(text) => parse(path.to_owned(), &text).map(Some),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(LauncherError::File(error)),
-    }
+    let text = read_private_if_any(path).map_err(LauncherError::File)?;
+    text.map(|text| parse(path.to_owned(), &text)).transpose()
 }

@@ -13,7 +13,7 @@ use meta_core::registrations::Registrations;
 use meta_gitlab::Client;
 use meta_host::files::{make_data_dir, remove_abandoned, write_private};
 use meta_host::lease::{Lease, LeaseError};
-use meta_host::{clock, exit, process};
+use meta_host::{clock, exit, process, random};
 
 use crate::failure::LauncherError;
 use crate::setup::Setup;
@@ -233,7 +233,7 @@ impl Tick<'_> {
             return Ok(());
         }
         let mut launch = Launch {
-            id: self.new_id(now),
+            id: Self::new_id(now),
             instance: new.instance,
             elements: new.elements,
             slots: new.slots,
@@ -282,13 +282,9 @@ impl Tick<'_> {
         self.save()
     }
 
-    /// Unique among our launches on all login nodes, and always of the same length: the time, and a part of host, process
-    /// and number.
-    fn new_id(&self, now: u64) -> String {
-        use std::hash::{BuildHasher as _, RandomState};
-        // RandomState is seeded by the operating system.
-        let chance = RandomState::new().hash_one(self.ledger.launches.len());
-        format!("{:08x}{:06x}", now & 0xffff_ffff, chance & 0xff_ffff)
+    /// Unique among our launches on all login nodes, and always of the same length: the time, and chance.
+    fn new_id(now: u64) -> String {
+        format!("{:08x}{:06x}", now & 0xffff_ffff, random::number() & 0xff_ffff)
     }
 
     fn replace(&mut self, changed: Launch) {

@@ -11,7 +11,7 @@ use meta_core::time;
 use meta_gitlab::runner_token::TokenState;
 use meta_gitlab::runners::IssuedToken;
 use meta_host::arguments::Paths;
-use meta_host::files::{FileError, read_private, remove_abandoned, write_private};
+use meta_host::files::{FileError, read_private_if_any, remove_abandoned, write_private};
 use meta_host::{Failure, clock, exit};
 
 use crate::generated;
@@ -137,11 +137,7 @@ fn read(
     path: &Path,
     parse: impl FnOnce(&str) -> Result<Registrations, RegistrationsError>,
 ) -> Result<Option<Registrations>, StateError> {
-    match read_private(path) {
-        Ok(text) => {
-            parse(&text).map(Some).map_err(|source| StateError::Content { path: path.to_owned(), source })
-        }
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(StateError::File(error)),
-    }
+    let content = |source| StateError::Content { path: path.to_owned(), source };
+    let text = read_private_if_any(path).map_err(StateError::File)?;
+    text.map(|text| parse(&text).map_err(content)).transpose()
 }
