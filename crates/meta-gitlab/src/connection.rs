@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use meta_host::{Failure, exit};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use meta_tls::TrustError;
+use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Proxy};
 
 use crate::parallel::PARALLEL;
@@ -77,8 +78,12 @@ pub enum ConnectionError {
         #[source]
         source: io::Error,
     },
-    #[error("`ca_file` `{}` has no certificate in it", path.display())]
-    NoCertificates { path: PathBuf },
+    #[error("cannot use `ca_file` `{}`", path.display())]
+    Trust {
+        path: PathBuf,
+        #[source]
+        source: TrustError,
+    },
     // The source would repeat the address, which may hold a password.
     #[error("the proxy address in the environment is not a URL")]
     Proxy(ureq::Error),
@@ -91,7 +96,7 @@ impl Failure for ConnectionError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::ReadCertificates { .. } | Self::NoCertificates { .. } => {
+            Self::ReadCertificates { .. } | Self::Trust { .. } => {
                 "name a PEM file with the certificates of the authority that signed GitLab's".to_owned()
             }
             Self::Proxy(_) => "write `http://HOST:PORT` in `https_proxy` or `http_proxy`".to_owned(),
@@ -106,12 +111,8 @@ pub(crate) fn connect(
     proxies: &Proxies,
     timeout: Duration,
 ) -> Result<Agent, ConnectionError> {
-    let roots = match ca_file {
-        Some(path) => RootCerts::from(with_system_roots(read_certificates(path)?)),
-        None => RootCerts::PlatformVerifier,
-    };
     let config = Agent::config_builder()
-        .tls_config(TlsConfig::builder().root_certs(roots).build())
+        .tls_config(TlsConfig::builder().root_certs(roots(ca_file)?).build())
         .proxy(proxies.for_url(url)?)
         .user_agent(concat!("gitlab-meta-runner/", env!("CARGO_PKG_VERSION")))
         .timeout_global(Some(timeout))
@@ -126,29 +127,11 @@ pub(crate) fn connect(
     Ok(config.new_agent())
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ConnectionError> {
+fn roots(ca_file: Option<&Path>) -> Result<RootCerts, ConnectionError> {
+    let Some(path) = ca_file else { return Ok(RootCerts::PlatformVerifier) };
     let pem = fs::read(path)
         .map_err(|source| ConnectionError::ReadCertificates { path: path.to_owned(), source })?;
-    let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    if certificates.is_empty() {
-        return Err(ConnectionError::NoCertificates { path: path.to_owned() });
-    }
-    Ok(certificates)
-}
-
-/// Adds what the system trusts, so that a server that moves to a public authority stays reachable.
-fn with_system_roots(mut certificates: Vec<Certificate<'static>>) -> Vec<Certificate<'static>> {
-    let system = rustls_native_certs::load_native_certs();
-    for error in &system.errors {
-        log::debug!("cannot load a system certificate: {error}");
-    }
-    certificates.extend(system.certs.iter().map(|der| Certificate::from_der(der).to_owned()));
-    certificates
+    meta_tls::roots(Some(&pem)).map_err(|source| ConnectionError::Trust { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -189,9 +172,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = Some(file.path());
         let connected = connect("https://x", path, &Proxies::default(), Duration::from_secs(1));
-        assert_eq!(
-            connected.unwrap_err().to_string(),
-            format!("`ca_file` `{}` has no certificate in it", file.path().display())
-        );
+        let expected = format!("cannot use `ca_file` `{}`", file.path().display());
+        assert_eq!(connected.unwrap_err().to_string(), expected);
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ureq::Agent;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 
 use super::RegistryError;
 
@@ -32,10 +32,7 @@ impl RegistrySettings {
     /// An agent that keeps its connections. It sends no `Authorization` to where a registry redirects to: the content of
     /// images often lies with another server, which must not learn the password.
     pub(super) fn agent(&self) -> Result<Agent, RegistryError> {
-        let roots = match &self.ca {
-            Some(pem) => RootCerts::from(with_system_roots(certificates(pem)?)),
-            None => RootCerts::PlatformVerifier,
-        };
+        let roots = meta_tls::roots(self.ca.as_deref().map(str::as_bytes)).map_err(RegistryError::Trust)?;
         Ok(Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(30)))
@@ -47,27 +44,6 @@ impl RegistrySettings {
             .build()
             .new_agent())
     }
-}
-
-fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>, RegistryError> {
-    let mut certificates = Vec::new();
-    for item in parse_pem(pem.as_bytes()) {
-        let item = item.map_err(|source| RegistryError::Trust { source: Box::new(source) })?;
-        if let PemItem::Certificate(certificate) = item {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() { Err(RegistryError::NoCertificate) } else { Ok(certificates) }
-}
-
-/// A job of the same runner may use a public registry, too.
-fn with_system_roots(mut certificates: Vec<Certificate<'static>>) -> Vec<Certificate<'static>> {
-    let system = rustls_native_certs::load_native_certs();
-    for error in &system.errors {
-        log::debug!("cannot load a system certificate: {error}");
-    }
-    certificates.extend(system.certs.iter().map(|der| Certificate::from_der(der).to_owned()));
-    certificates
 }
 
 /// docker counts 127.0.0.0/8 and ::1 as insecure registries without being told.
@@ -101,12 +77,5 @@ mod tests {
         ] {
             assert_eq!(settings.base(registry), base);
         }
-    }
-
-    #[test]
-    fn a_file_without_certificates_is_refused() {
-        let settings =
-            RegistrySettings { ca: Some("no certificate".to_owned()), ..RegistrySettings::default() };
-        assert!(matches!(settings.agent(), Err(RegistryError::NoCertificate)));
     }
 }

@@ -36,10 +36,8 @@ pub(crate) enum RegistryError {
     Format { what: &'static str, url: String, source: serde_json::Error },
     #[error("{0} is not what its digest says")]
     Corrupt(String),
-    #[error("cannot use the trusted certificates")]
-    Trust { source: Box<ureq::Error> },
-    #[error("`registry_ca_file` has no certificate in it")]
-    NoCertificate,
+    #[error("cannot use `registry_ca_file`")]
+    Trust(#[source] meta_tls::TrustError),
 }
 
 impl RegistryError {
@@ -89,7 +87,7 @@ impl RegistryError {
             Self::Network { .. } => {
                 "the registry is down or not reachable from the compute node; for plain HTTP set `insecure_registries`, for a private CA `registry_ca_file`"
             }
-            Self::Trust { .. } | Self::NoCertificate => {
+            Self::Trust(_) => {
                 "set `registry_ca_file` in `[executor]` to a PEM file with the certificates of the authority"
             }
             _ => "try again; if it stays, ask the registry's administrator",
