@@ -8,6 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use meta_host::files::{make_private_dir, read_private, write_private};
 use nix::fcntl::{Flock, FlockArg};
@@ -21,6 +22,9 @@ use crate::owner;
 use crate::state::Owner;
 
 const CLAIM: &str = "claim.json";
+
+/// How long a checkout stays that no job fetches into. docker keeps its volumes until somebody prunes them.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Whom a slot belongs to.
 #[derive(Serialize, Deserialize)]
@@ -55,6 +59,32 @@ pub(crate) fn claim(context: &Context, job: &Job) -> Result<PathBuf, StageFailur
     write_private(&own, slot.display().to_string().as_bytes())
         .map_err(|error| StageFailure::system(&error))?;
     Ok(slot)
+}
+
+/// Slots of this host that no job has used for [`UNUSED`], under names that no job looks for. Whoever gets them removes them.
+pub(crate) fn take_unused(context: &Context) -> Vec<PathBuf> {
+    let builds_dir = &context.paths.builds_dir;
+    let host = &context.environment.hostname;
+    let prefix = format!("{host}-slot-");
+    let entries = fs::read_dir(builds_dir).into_iter().flatten().flatten();
+    let slots = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+    let claim = Claim { job: context.paths.job.clone(), owner: owner::of(getppid().as_raw()) };
+    slots
+        .map(|entry| entry.path())
+        .filter(|slot| is_unused(slot) && take(slot, &claim).unwrap_or(false))
+        .filter_map(|slot| {
+            // As the sweep's own: one that is not removed now is found by the next job.
+            let name = slot.file_name()?.to_string_lossy().replacen("-slot-", "-custom-executor-slot-", 1);
+            let unused = builds_dir.join(name);
+            fs::rename(&slot, &unused).is_ok().then_some(unused)
+        })
+        .collect()
+}
+
+/// Each claim, and its end, is a change of the slot's directory.
+fn is_unused(slot: &Path) -> bool {
+    let changed = fs::symlink_metadata(slot).and_then(|found| found.modified());
+    changed.ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > UNUSED)
 }
 
 /// Gives the job's slot to the next one.

@@ -1,4 +1,5 @@
-//! Removes what jobs left on this node whose gitlab-runner ended without a cleanup (SIGKILL, walltime, crash).
+//! Removes what jobs left on this node whose gitlab-runner ended without a cleanup (SIGKILL, walltime, crash), and checkouts
+//! that nobody needs any more.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use crate::context::Context;
 use crate::pod::spec::Mapping;
-use crate::{owner, removal};
+use crate::{owner, removal, slot};
 
 /// A directory without an owner was left between two system calls of `prepare`, or was not made by us; in either case
 /// there is no hurry.
@@ -19,11 +20,12 @@ pub(crate) fn run(context: &Context, mapping: Mapping) {
     let prefix = format!("{}-custom-executor", context.environment.hostname);
     let places = [paths.builds_dir.clone(), paths.node_dir.join("overlay")];
     let own = [&paths.job, &paths.overlay];
-    let abandoned: Vec<PathBuf> = places
+    let mut abandoned: Vec<PathBuf> = places
         .iter()
         .flat_map(|place| entries(place, &prefix))
         .filter(|entry| !own.contains(&entry) && is_abandoned(entry))
         .collect();
+    abandoned.extend(slot::take_unused(context));
     if let Err(failure) = removal::remove(&abandoned, mapping) {
         log::warn!("what earlier jobs left stays: {failure}");
     }

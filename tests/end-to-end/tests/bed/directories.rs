@@ -1,6 +1,7 @@
 //! Where a job's files are, and which of them stay.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use end_to_end::bed::image;
 use end_to_end::executor::{Job, Site};
@@ -12,6 +13,7 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("directories: with same_paths a job sees the host's paths", same_paths),
     ("directories: with keep_builds a checkout stays for the next job that fetches", keep_builds),
     ("directories: two jobs never share a slot", slots),
+    ("directories: a slot that no job has used for a month is removed", old_slot),
     ("directories: a slot on the host's paths", slot_on_host_paths),
 ];
 
@@ -102,6 +104,33 @@ fn slots(level: &str) {
     }
     let fourth = site.job(&image("debian:sid"), fetching()).prepared();
     assert_eq!(fourth.run("build_script", "cat /builds/f").success(), "first\n");
+}
+
+fn old_slot(level: &str) {
+    let site = keeping(level);
+    let project = |id: u64| json!({ "allow_git_fetch": true, "job_info": { "project_id": id } });
+    for id in [1, 2, 3] {
+        run(&site, project(id), "mkdir /builds/d; chmod 000 /builds/d; chown -R 7:7 /builds/d || true");
+    }
+    let slot = |id: u64| {
+        let found = site
+            .jobs_left()
+            .into_iter()
+            .find(|path| path.display().to_string().contains(&format!("-big-{id}-")));
+        found.expect("each project has a slot")
+    };
+    let in_use = site.job(&image("debian:sid"), project(3)).prepared();
+    for old in [slot(2), slot(3)] {
+        let status = Command::new("touch").args(["--date", "31 days ago"]).arg(old).status();
+        assert!(status.expect("touch starts").success());
+    }
+    let kept = vec![slot(1), slot(3)];
+    // Whatever job comes next, on whatever project.
+    run(&site, json!({}), "true");
+    in_use.cleanup().success();
+    let mut left = site.jobs_left();
+    left.sort();
+    assert_eq!(left, kept);
 }
 
 fn forget_owner(claim: &Path) {

@@ -1,11 +1,9 @@
-//! What a script sees.
+//! What a script sees of the node and of other jobs.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use end_to_end::bed::image;
 use end_to_end::executor::{BUILD_FAILURE, SYSTEM_FAILURE, Site};
-use end_to_end::processes::{LIMIT, wait_until, with_mark};
 use serde_json::json;
 
 use crate::LevelTest;
@@ -18,27 +16,14 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("inside: the pod's own processes lead nowhere", own_processes),
     ("inside: a helper stage without gitlab-runner is refused", no_runner),
     ("inside: a git of environment modules, or of the user's own, brings nothing else", git_elsewhere),
-    ("inside: entrypoint and its override", entrypoint),
-    ("inside: the entrypoint has the job's variables, and nobody else sees them", variables),
-    ("inside: no such entrypoint", no_entrypoint),
-    ("inside: entrypoints do what they do under podman", entrypoints),
-    ("inside: users are found as podman finds them", users),
-    ("inside: capabilities, kernel files and devices as podman has them", surroundings),
     ("inside: nothing that the caller left open", descriptors),
-    ("inside: user, home and files of the image", user),
-    ("inside: working directory and environment of the image", environment),
-    ("inside: root, writable everywhere, kept until after_script", writable),
-    ("inside: the writable layer is not written out after each stage", volatile),
     ("inside: allocation variables pass, others do not", pass_env),
-    ("inside: mounts of files and directories, also on devices and through links of the image", mounts),
-    ("inside: a mount of what is not there fails before the job", missing_mount),
-    ("inside: GPU flags on a node without one are silent", gpu_flags),
     ("inside: project caches are kept apart", caches),
     ("inside: no path is made from a job's odd variable", odd_paths),
     ("inside: checkouts are writable for every user", shared_builds),
 ];
 
-fn site(level: &str, more: &str) -> Site {
+pub(crate) fn site(level: &str, more: &str) -> Site {
     Site::new(&format!("level = \"{level}\"\n{more}"))
 }
 
@@ -174,170 +159,6 @@ fn git_elsewhere(level: &str) {
     assert_eq!(log, "[]\n/usr/bin/git\n");
 }
 
-fn entrypoint(level: &str) {
-    let site = site(level, "");
-    let run = |extra| {
-        site.job(&image("entrypoint:latest"), extra)
-            .prepared()
-            .run("build_script", "echo \"$FROM_ENTRYPOINT\"")
-    };
-    assert_eq!(run(json!({})).success(), "entrypoint-marker\nset by the entrypoint\n");
-    assert_eq!(run(json!({ "image": { "entrypoint": [""] } })).success(), "\n");
-    let own = json!({ "image": { "entrypoint": ["/bin/sh", "-c", "export FROM_ENTRYPOINT=mine; exec \"$@\"", "x"] } });
-    assert_eq!(run(own).success(), "mine\n");
-    let failing = run(json!({ "image": { "entrypoint": ["/bin/sh", "-c", "exit 3"] } }));
-    assert_eq!((failing.code, failing.script_code.as_deref()), (BUILD_FAILURE, Some("3")));
-}
-
-fn variables(level: &str) {
-    let site = site(level, "");
-    // Odd characters, a name that bash keeps for itself, and more than a page of text.
-    let odd = "it's $HOME\n\t`id` \\ \"ü\"";
-    let long = "long-".repeat(20_000);
-    let job = site
-        .job(
-            &image("busybox:latest"),
-            json!({
-                "image": { "entrypoint": ["/bin/sh", "-c", "printf '%s|' \"$ODD\" \"$CERT\" \"$CI_DISPOSABLE_ENVIRONMENT\" ${#LONG}; exec \"$@\"", "x"] },
-                "variables": [{ "key": "CERT", "value": "text", "file": true }],
-            }),
-        )
-        .with_environment("CUSTOM_ENV_ODD", odd)
-        .with_environment("CUSTOM_ENV_CERT", "text")
-        .with_environment("CUSTOM_ENV_LONG", &long)
-        .with_environment("CUSTOM_ENV_UID", "7")
-        .with_environment("CUSTOM_ENV_CI_SHARED_ENVIRONMENT", "true")
-        .with_environment("CUSTOM_ENV_RUNNER_TEMP_PROJECT_DIR", "/builds/p.tmp")
-        .with_environment("CUSTOM_ENV_SECRET", "hush-hush-42")
-        .prepared();
-    let log = job.run("build_script", "echo; echo $SECRET").success();
-    assert_eq!(log, format!("{odd}|/builds/p.tmp/CERT|true|100000|\nhush-hush-42\n"));
-    let mut running = job.start("build_script", "touch /builds/runs; sleep 60");
-    wait_until("the script runs", LIMIT, || !with_mark("sleep 60").is_empty());
-    let seen = with_mark("hush-hush-42");
-    running.kill().expect("the driver is our child");
-    running.wait().expect("the driver is our child");
-    assert_eq!(seen, Vec::<u32>::new(), "a value is in an argument");
-}
-
-fn no_entrypoint(level: &str) {
-    let site = site(level, "");
-    let run = |entrypoint| {
-        let job = site.job(&image("busybox:latest"), json!({ "image": { "entrypoint": entrypoint } }));
-        job.prepared().run("build_script", "true")
-    };
-    // docker: runner_system_failure.
-    run(json!(["/nope", "x"])).failed(SYSTEM_FAILURE, "the image has no entrypoint `/nope`");
-    run(json!(["/etc/passwd"])).failed(SYSTEM_FAILURE, "the image has no entrypoint `/etc/passwd`");
-    let ended = run(json!(["/bin/sh", "-c", "echo not a shell >&2; exit 127"]));
-    assert_eq!((ended.code, ended.script_code.as_deref()), (BUILD_FAILURE, Some("127")), "{}", ended.log);
-}
-
-fn entrypoints(level: &str) {
-    let site = site(level, "");
-    let find_shell = "for shell in /bin/bash /bin/sh; do if [ -x $shell ]; then exec $shell; fi; done";
-    for entrypoint in [
-        r#"["/bin/sh","-c"]"#,
-        r#"["/bin/sh"]"#,
-        r#"["/bin/cat"]"#,
-        r#"["/bin/true"]"#,
-        r#"["/bin/sh","-c","exit 9"]"#,
-        r#"["sh","-c","echo error >&2; exec \"$@\"","x"]"#,
-        r#"["env","A=it's  $HOME"]"#,
-        r#"["/bin/sh","-c","read line; echo got $line; exec \"$@\"","x"]"#,
-    ] {
-        let script = "echo \"$A\"; pwd; exit 5\n";
-        let words: serde_json::Value = serde_json::from_str(entrypoint).expect("the table has JSON");
-        let job = site.job(&image("busybox:latest"), json!({ "image": { "entrypoint": words } })).prepared();
-        let ours = job.run("build_script", script);
-        let theirs =
-            podman(&["--entrypoint", entrypoint, &image("busybox:latest"), "sh", "-c", find_shell], script);
-        let code = ours.script_code.unwrap_or_else(|| "0".to_owned());
-        assert_eq!((sorted(&ours.log), code), (sorted(&theirs.log), theirs.code.to_string()), "{entrypoint}");
-    }
-}
-
-/// The lines of a log, without the order of stdout and stderr, which podman does not keep.
-fn sorted(log: &str) -> Vec<&str> {
-    let mut lines: Vec<&str> = log.lines().collect();
-    lines.sort_unstable();
-    lines
-}
-
-fn users(level: &str) {
-    let site = site(level, "");
-    let script = "id -u; id -g; id -G; echo $HOME; grep CapEff /proc/self/status; touch /tmp/f; stat -c %u:%g /tmp/f\n";
-    let run = |user: &str| {
-        let user = json!({ "image": { "executor_opts": { "docker": { "user": user } } } });
-        site.job(&image("debian:sid"), user)
-    };
-    // At level B everything belongs to one id, whatever its number.
-    let users: &[&str] = if level == "A" {
-        &["", "0", "1000", "games", "games:video", "5:root", "1234:audio", "65534:65534"]
-    } else {
-        &["", "games", "1234"]
-    };
-    for user in users {
-        let ours = run(user).prepared().run("build_script", script).success();
-        let theirs = podman(&["--user", user, &image("debian:sid"), "sh"], script);
-        assert_eq!(ours, theirs.log, "{user}");
-    }
-    run("nosuch").prepare().failed(BUILD_FAILURE, "the image has no user `nosuch`");
-    run("games:nosuch").prepare().failed(BUILD_FAILURE, "the image has no user `games:nosuch`");
-    if level == "A" {
-        run("99999").prepare().failed(BUILD_FAILURE, "cannot run the image as user 99999:0");
-    }
-}
-
-/// Each line is one answer; podman gives the same in the same image.
-const SURROUNDINGS: &str = r#"
-grep -e CapPrm -e CapEff -e CapBnd -e NoNewPrivs /proc/self/status
-for path in /proc/sys/kernel/domainname /proc/sysrq-trigger /sys/fs/cgroup/x; do (: > $path) 2>/dev/null && echo wrote $path; done
-cat /proc/keys /proc/timer_list /proc/interrupts 2>/dev/null; ls -A /proc/acpi /sys/firmware
-ls /dev | grep -v -e core -e console
-for device in null zero full random urandom; do dd if=/dev/$device of=/dev/null bs=1 count=1 2>/dev/null && echo $device; done
-stat -c '%a %n' /dev/shm /dev/mqueue /dev/pts /tmp /var/tmp
-umask; ulimit -c; ulimit -S -c unlimited && ulimit -c; id -u; id -g; id -G; pwd
-read -r line; echo "status $? of a read"
-cat /proc/self/mountinfo | grep -c ' / / rw'
-"#;
-
-fn surroundings(level: &str) {
-    let site = site(level, "");
-    let ours =
-        site.job(&image("debian:sid"), json!({})).prepared().run("build_script", &script(SURROUNDINGS));
-    let podman = podman(&[&image("debian:sid"), "sh"], &script(SURROUNDINGS));
-    assert_eq!(ours.success(), podman.log);
-    let size = "df -k /dev/shm | tail -n 1 | tr -s ' ' | cut -d' ' -f2";
-    let site = self::site(level, "shm_size = 8388608");
-    let job = site.job(&image("debian:sid"), json!({})).prepared();
-    assert_eq!(job.run("build_script", size).success(), "8192\n");
-}
-
-/// gitlab-runner runs the body of a script so: in a subshell without input.
-fn script(body: &str) -> String {
-    format!("({body}) < /dev/null\n")
-}
-
-/// What podman makes of the same.
-struct Podman {
-    log: String,
-    code: i32,
-}
-
-fn podman(words: &[&str], script: &str) -> Podman {
-    let mut podman = Command::new("podman");
-    podman.args(["run", "--rm", "--interactive", "--quiet", "--pull=newer"]).args(words);
-    podman.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = podman.spawn().expect("podman starts");
-    // An entrypoint need not read its input.
-    let _ = child.stdin.take().expect("stdin is a pipe").write_all(script.as_bytes());
-    let output = child.wait_with_output().expect("podman ends");
-    let log =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    Podman { log, code: output.status.code().unwrap_or(-1) }
-}
-
 fn descriptors(level: &str) {
     let site = site(level, "");
     let job = site.job(&image("busybox:latest"), json!({})).prepared();
@@ -354,69 +175,6 @@ fn descriptors(level: &str) {
         let open: Vec<&str> = log.lines().filter(|&number| number != "255").collect();
         assert_eq!(open, ["0", "1", "2"], "{stage}");
     }
-}
-
-fn user(level: &str) {
-    let site = site(level, "");
-    let job = site.job(&image("user:latest"), json!({})).prepared();
-    let log = job
-        .run("build_script", "id -u; id -g; echo $HOME; touch /builds/mine && stat -c %u /builds/mine")
-        .success();
-    assert_eq!(log, "1234\n1234\n/home/app\n1234\n");
-    if level == "A" {
-        // Other groups need other ids.
-        let script = "cat /srv/group-only; grep Groups /proc/self/status; for file in /srv/*; do stat -c '%n %u:%g' $file; done";
-        let theirs = podman(&[&image("user:latest"), "sh"], script);
-        assert_eq!(job.run("build_script", script).success(), theirs.log);
-        assert!(theirs.log.starts_with("group\n"), "{}", theirs.log);
-        let number = json!({ "image": { "executor_opts": { "docker": { "user": "4321:99" } } } });
-        let log = site
-            .job(&image("busybox:latest"), number)
-            .prepared()
-            .run("build_script", "id -u; id -g")
-            .success();
-        assert_eq!(log, "4321\n99\n");
-    }
-}
-
-fn environment(level: &str) {
-    let site = site(level, "");
-    let job = site.job(&image("workdir:latest"), json!({})).prepared();
-    let log = job.run("build_script", "pwd; echo \"$DOLLAR|$QUOTES|$SPACES|\"").success();
-    assert_eq!(log, "/srv/work\n$HOME $(id) ${X}|it's \"quoted\"|two  words |\n");
-}
-
-fn writable(level: &str) {
-    let site = site(level, "");
-    let job = site.job(&image("debian:sid"), json!({})).prepared();
-    let script = "id -u; rm -r /usr/share/doc; mkdir /new; echo kept > /tmp/file; ls -ld /tmp | cut -c1-10; umask; sleep 5000 & true";
-    assert_eq!(job.run("build_script", script).success(), "0\ndrwxrwxrwt\n0022\n");
-    let after = "cat /tmp/file; ls -d /new /usr/share/doc 2>/dev/null; cat /proc/[0-9]*/comm | grep -c sleep";
-    assert_eq!(job.run("after_script", after).log, "kept\n/new\n0\n");
-    let next = site.job(&image("debian:sid"), json!({})).prepared();
-    assert_eq!(
-        next.run("build_script", "ls -d /usr/share/doc; ls /new 2>/dev/null || echo clean").success(),
-        "/usr/share/doc\nclean\n"
-    );
-    if level == "A" {
-        let log = job.run(
-            "build_script",
-            "useradd someone && su someone -c 'id -un'; chown 1234 /new && stat -c %u /new",
-        );
-        assert!(log.log.ends_with("someone\n1234\n"), "{}", log.log);
-    }
-}
-
-/// At the end of a stage overlayfs would write out all that the node's file system has to write, unless it is told not to.
-fn volatile(level: &str) {
-    let site = site(level, "");
-    let job = site.job(&image("busybox:latest"), json!({})).prepared();
-    let script = "grep -c '^overlay / .*volatile' /proc/mounts; touch /new; sync";
-    assert_eq!(job.run("build_script", script).success(), "1\n");
-    assert_eq!(
-        job.run("after_script", "ls /new; grep -c '^overlay / .*volatile' /proc/mounts").success(),
-        "/new\n1\n"
-    );
 }
 
 fn pass_env(level: &str) {
@@ -437,59 +195,6 @@ fn pass_env(level: &str) {
     let show = "echo \"$SLURM_JOB_ID|$CUDA_VISIBLE_DEVICES|$PMI_RANK|$PMIX_ID|$OTHER|\"";
     assert_eq!(run("", show), "77|0,1||||\n");
     assert_eq!(run("pass_env = [\"PMI*\"]", show), "||3|a b||\n");
-}
-
-fn mounts(level: &str) {
-    let outside = tempfile::TempDir::new_in("/scratch").expect("/scratch is writable in the bed");
-    let at = outside.path().display();
-    std::fs::create_dir(outside.path().join("data")).expect("the directory is new");
-    for name in ["data/file", "license"] {
-        std::fs::write(outside.path().join(name), format!("{name}\n")).expect("the directory is new");
-    }
-    // /bin and /var/run are links in Debian's image.
-    let mounts = [
-        format!("{at}/data:/data"),
-        format!("{at}/data:/deep/er/ro:ro"),
-        format!("{at}/license:/opt/site/license:ro"),
-        format!("{at}/license:/bin/license"),
-        format!("{at}/data:/var/run/data"),
-        format!("{at}/data:/dev/fake"),
-        format!("{at}/data:/with, comma"),
-    ];
-    let site = site(level, &format!("mount = {mounts:?}"));
-    let job = site.job(&image("debian:sid"), json!({})).prepared();
-    let script = "cat /data/file /deep/er/ro/file /opt/site/license /usr/bin/license /run/data/file /dev/fake/file '/with, comma/file'\n\
-        echo made > /data/made; (: > /deep/er/ro/no) 2>/dev/null || echo read-only; (: >> /opt/site/license) 2>/dev/null || echo read-only";
-    let log = job.run("build_script", script).success();
-    let expected =
-        "data/file\ndata/file\nlicense\nlicense\ndata/file\ndata/file\ndata/file\nread-only\nread-only\n";
-    assert_eq!(log, expected);
-    assert!(outside.path().join("data/made").exists());
-    // A job that puts a link in the place of the directory above leads nobody out of the image.
-    let evil = format!("mv /deep /old; ln -s {at} /deep");
-    job.run("build_script", &evil).success();
-    job.run("after_script", "true").failed(SYSTEM_FAILURE, "/deep/er/ro");
-    let names: Vec<_> = std::fs::read_dir(outside.path())
-        .expect("it is there")
-        .flatten()
-        .map(|entry| entry.file_name())
-        .collect();
-    assert_eq!(names.len(), 2, "{names:?}");
-}
-
-fn missing_mount(level: &str) {
-    let site = site(level, "mount = [\"/scratch/nothing-here:/data\"]");
-    let ended = site.job(&image("busybox:latest"), json!({})).prepare();
-    ended.failed(
-        SYSTEM_FAILURE,
-        "`/scratch/nothing-here`, which `mount` in `[executor]` names, is not on node",
-    );
-}
-
-fn gpu_flags(level: &str) {
-    let site = site(level, "gpu_nvidia = true\ngpu_amd = \"${GPU:true}\"");
-    let job = site.job(&image("debian:sid"), json!({})).prepared();
-    assert_eq!(job.run("build_script", "echo done").success(), "done\n");
 }
 
 fn caches(level: &str) {

@@ -10,20 +10,24 @@ mod configure;
 mod demo;
 mod directories;
 mod endings;
+mod entrypoints;
 mod grid_engine;
 mod helper;
 mod image_forms;
 mod images;
 mod inside;
 mod launcher;
+mod mounts;
 mod network;
 mod parity;
 mod pipelines;
 mod plain;
+mod podman;
 mod registries;
 mod services;
 mod services_endings;
 mod store;
+mod surroundings;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -72,8 +76,9 @@ fn main() -> ExitCode {
         .chain(launcher::TESTS)
         .chain(grid_engine::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
-    let levels = [inside::TESTS, directories::TESTS, endings::TESTS, network::TESTS]
+    let levels = [inside::TESTS, entrypoints::TESTS, surroundings::TESTS, mounts::TESTS]
         .into_iter()
+        .chain([directories::TESTS, endings::TESTS, network::TESTS])
         .chain([services::TESTS, services_endings::TESTS])
         .flatten()
         .flat_map(|&(name, test)| {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use end_to_end::bed::image;
 use end_to_end::executor::{BUILD_FAILURE, Ended, Job, SYSTEM_FAILURE, Site};
@@ -20,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("level C: a daemon that is left behind does not hold the job", daemon),
     ("level C: cleanup removes what is closed to its owner", cleanup),
     ("level C: checkouts stay in slots", slots),
+    ("level C: taken by itself where namespaces are refused, or a message", without_namespaces),
     ("level C: Apptainer with set-user-id root begins each stage with the image", set_user_id),
     ("level C: where Apptainer starts nothing, its words are in the log", no_container),
 ];
@@ -216,4 +218,42 @@ fn slots() {
         job.cleanup().success();
     }
     assert_eq!(seen, ["", "f\n"]);
+}
+
+/// A kernel that gives no user namespaces: in one of its own, a user may say so. There Apptainer works as root; without
+/// capabilities it does not.
+fn without_namespaces() {
+    let site = Site::new("");
+    let job = site.job(&image("busybox:latest"), json!({}));
+    let script = job.script("echo in the script; ls -d /builds 2>/dev/null || echo no pod");
+    let call = |before: &str, words: &[&str]| -> Ended {
+        let call = job.command(words);
+        let mut node = Command::new("unshare");
+        let refuse = format!("echo 0 > /proc/sys/user/max_user_namespaces; exec {before} \"$@\"");
+        node.args(["--map-root-user", "sh", "-c", &refuse, "sh"])
+            .arg(call.get_program())
+            .args(call.get_args());
+        node.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = node.output().expect("unshare starts");
+        let log =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        Ended { code: output.status.code().unwrap_or(-1), log, script_code: None }
+    };
+    let powerless = "setpriv --bounding-set -all --inh-caps -all --no-new-privs --securebits +noroot";
+    let ended = call(powerless, &["prepare"]);
+    ended.failed(SYSTEM_FAILURE, "does not let a user run a job: level A: ");
+    ended.failed(
+        SYSTEM_FAILURE,
+        "; level B: cannot make user, mount, ipc and uts namespaces: No space left on device",
+    );
+    ended.failed(SYSTEM_FAILURE, "; level C: ");
+    ended.failed(
+        SYSTEM_FAILURE,
+        "hint: ask the administrator for user namespaces (sysctl user.max_user_namespaces",
+    );
+    let log = call("", &["prepare"]).success();
+    assert!(log.contains("isolation level C, network: host"), "{log}");
+    assert_eq!(call("", &["run", &script, "build_script"]).success(), "in the script\nno pod\n");
+    call("", &["cleanup"]).success();
+    assert_eq!(site.jobs_left(), Vec::<PathBuf>::new());
 }
