@@ -205,6 +205,9 @@ fn walltime() {
         // Slurm looks for jobs that are over their time every 30 s.
         wait_until("the time is over", Duration::from_secs(240), || state().contains("JobState=TIMEOUT"));
         nothing_is_left(*mark);
+        // While gitlab-runner lives, what is left of its job is its own.
+        let config = cluster.site.data_dir().display().to_string();
+        wait_until("gitlab-runner is gone", Duration::from_secs(120), || with_mark(&config).is_empty());
         // The next job on the node removes the rest.
         cluster.site.job(&image("busybox"), json!({})).prepared().cleanup().success();
         assert_eq!(cluster.site.jobs_left(), Vec::<PathBuf>::new());
