@@ -62,11 +62,27 @@ pub(crate) fn find(context: &Context, job: &Job, shown: Shown) -> Result<Directo
 }
 
 impl Directories {
-    /// Makes both. docker's volumes have this mode: jobs that run as another user write here.
+    /// Makes both. docker's volumes have this mode: jobs that run as another user write here. Other users of the cluster do
+    /// not get that far: the directory around each is private.
     pub(crate) fn make(&self) -> Result<(), StageFailure> {
-        make(&self.builds, 0o777)?;
-        make(&self.cache, 0o777)
+        for directory in [&self.builds, &self.cache] {
+            make_private_dir(directory.parent().unwrap_or(directory))
+                .map_err(|error| StageFailure::system(&error))?;
+            make(directory, 0o777)?;
+        }
+        Ok(())
     }
+}
+
+/// Writes a file that every user of a container may read, whatever the umask is: new, in a directory of the job's own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it goes with the job, so a file that is half written after a crash harms nobody"
+)]
+pub(crate) fn write_for_all(path: &Path, text: &str) -> Result<(), StageFailure> {
+    fs::write(path, text)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o644)))
+        .map_err(|error| StageFailure::disk(path, &error))
 }
 
 /// `mkdir -p` with the mode of the last directory.
@@ -88,5 +104,38 @@ fn fetches(context: &Context, job: &Job) -> bool {
 /// docker keeps the caches of projects apart, and those of protected refs.
 fn cache(context: &Context, job: &Job) -> PathBuf {
     let Some(cache) = &context.instance.cache_dir else { return context.paths.private_cache() };
-    cache.join(format!("project-{}{}", job.job_info.project_id, job.protection()))
+    cache.join(format!("{}{}", job.project(), job.protection())).join("cache")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_users_do_not_get_to_what_every_user_of_a_container_may_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let job = Directories {
+            builds: path("job/builds"),
+            cache: path("cache/project/cache"),
+            builds_inside: "/builds".into(),
+            cache_inside: "/cache".into(),
+        };
+        let mode = |name: &str| fs::metadata(path(name)).unwrap().permissions().mode() & 0o7777;
+        job.make().unwrap();
+        let modes = ["job", "job/builds", "cache/project", "cache/project/cache"].map(mode);
+        assert_eq!(modes, [0o700, 0o777, 0o700, 0o777]);
+        fs::set_permissions(path("cache/project"), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(job.make().is_err(), "who may write there may put another cache in its place");
+    }
+
+    #[test]
+    fn files_for_all_do_not_depend_on_the_umask() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hosts");
+        fs::File::create(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        write_for_all(&path, "text").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
+    }
 }

@@ -26,6 +26,10 @@ const APPTAINER_VARIABLES: &str = "APPTAINER_APPNAME APPTAINER_BIND APPTAINER_CO
 /// gitlab-runner's prefix of job variables in our environment.
 const JOB_VARIABLE: &str = "CUSTOM_ENV_";
 
+/// A password for the batch system itself: with it a job could do there what the account can (slurm: `auth/jwt`). No pattern
+/// lets it through.
+const BATCH_TOKEN: &str = "SLURM_JWT";
+
 /// The text that makes `environment` the container's.
 pub(crate) fn text(environment: &BTreeMap<String, String>) -> EntryText {
     EntryText::new(script(environment))
@@ -61,7 +65,8 @@ pub(crate) fn image_variables(env: &[String]) -> impl Iterator<Item = (String, S
 fn allocation_variables(node: &BTreeMap<String, String>, pass_env: &[String]) -> BTreeMap<String, String> {
     let globs: Vec<_> =
         pass_env.iter().filter_map(|glob| Some(Glob::new(glob).ok()?.compile_matcher())).collect();
-    let passes = |name: &str| !name.starts_with(JOB_VARIABLE) && globs.iter().any(|glob| glob.is_match(name));
+    let is_ours = |name: &str| name.starts_with(JOB_VARIABLE) || name == BATCH_TOKEN;
+    let passes = |name: &str| !is_ours(name) && globs.iter().any(|glob| glob.is_match(name));
     node.iter().filter(|(name, _)| passes(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -157,8 +162,13 @@ mod tests {
 
     #[test]
     fn only_named_variables_of_the_allocation_pass() {
-        let node =
-            map(&[("SLURM_JOB_ID", "7"), ("PMI_RANK", "0"), ("CUSTOM_ENV_X", "1"), ("HOME", "/home/ci")]);
+        let node = map(&[
+            ("SLURM_JOB_ID", "7"),
+            ("SLURM_JWT", "secret"),
+            ("PMI_RANK", "0"),
+            ("CUSTOM_ENV_X", "1"),
+            ("HOME", "/home/ci"),
+        ]);
         let globs = ["SLURM_*".to_owned(), "PMI*".to_owned(), "*_X".to_owned()];
         assert_eq!(allocation_variables(&node, &globs), map(&[("PMI_RANK", "0"), ("SLURM_JOB_ID", "7")]));
     }

@@ -150,6 +150,17 @@ impl Job {
             .map(|variable| variable.value.as_str())
     }
 
+    /// The project's name in names of directories: its number, and the GitLab that counts so. Several may send jobs to one
+    /// account.
+    pub(crate) fn project(&self) -> String {
+        let url = self.predefined("CI_SERVER_URL").unwrap_or_default();
+        let server = url.split_once("://").map_or(url, |(_, place)| place).trim_end_matches('/');
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+        let server: String = server.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+        let server = if server.is_empty() { "gitlab" } else { server.trim_start_matches('.') };
+        format!("{server}-{}", self.job_info.project_id)
+    }
+
     /// What the names of directories end in that protected refs must not share with others.
     pub(crate) fn protection(&self) -> &'static str {
         if self.git_info.protected == Some(true) { "-protected" } else { "" }
@@ -212,6 +223,21 @@ mod tests {
         assert_eq!(job.predefined("CI_JOB_ID"), Some("1"));
         assert_eq!(job.variable("CI_JOB_ID"), Some("forged"));
         assert_eq!(job.custom_environment()["CUSTOM_ENV_CI_JOB_ID"], "1");
+    }
+
+    #[test]
+    fn projects_of_two_servers_have_two_names() {
+        let project = |url: &str| {
+            let text = format!(
+                r#"{{"job_info": {{"project_id": 42}}, "variables": [{{"key": "CI_SERVER_URL", "value": "{url}"}},
+                    {{"key": "CI_SERVER_URL", "value": "https://forged.example.com"}}]}}"#
+            );
+            job(&text).project()
+        };
+        assert_eq!(project("https://gitlab.example.com"), "gitlab.example.com-42");
+        assert_eq!(project("http://127.0.0.1:8080/gitlab/"), "127.0.0.1_8080_gitlab-42");
+        assert_eq!(project("../../etc"), "_.._etc-42");
+        assert_eq!(job(r#"{"job_info": {"project_id": 42}}"#).project(), "gitlab-42");
     }
 
     #[test]

@@ -104,7 +104,9 @@ pub(crate) fn helper(
                     symlink(link, &target).map_err(|error| StageFailure::disk(&target, &error))?;
                 }
             }
-            Err(_) if directory.is_dir() => binds.push(bind(directory, directory)),
+            Err(_) if directory.is_dir() => {
+                binds.push(Bind { read_only: true, ..bind(directory, directory) });
+            }
             Err(_) => {}
         }
     }

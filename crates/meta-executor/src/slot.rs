@@ -43,7 +43,7 @@ pub(crate) fn claim(context: &Context, job: &Job) -> Result<PathBuf, StageFailur
         "{}-slot-{}-{}{}",
         context.environment.hostname,
         context.instance_name,
-        job.job_info.project_id,
+        job.project(),
         job.protection()
     );
     let claim = Claim { job: context.paths.job.clone(), owner: owner::of(getppid().as_raw()) };

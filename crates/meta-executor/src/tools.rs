@@ -1,19 +1,16 @@
 //! The pod of a helper stage: the host's git and gitlab-runner on the job's directories.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::unistd::getppid;
 
 use crate::context::Context;
+use crate::elsewhere::{self, MODULE_VARIABLES, SYSTEM_DIRECTORIES, both_forms};
 use crate::job::Job;
 use crate::ownership;
 use crate::pod::spec::{Bind, HostToolsRoot, PodCommand, PodSpec, RootSpec};
 use crate::state::JobState;
-
-/// Where programs are on every system.
-const SYSTEM_DIRECTORIES: [&str; 9] =
-    ["/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32"];
 
 /// gitlab-runner may lie anywhere (in `$HOME`, on a shared file system), so it is shown at a place of its own.
 pub(crate) const RUNNER_DIRECTORY: &str = "/run/gitlab-meta-runner/bin";
@@ -31,9 +28,6 @@ const NETWORK_VARIABLES: [&str; 10] = [
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 ];
-
-/// Variables by which environment modules make a git work.
-const MODULE_VARIABLES: [&str; 3] = ["LD_LIBRARY_PATH", "GIT_EXEC_PATH", "GIT_TEMPLATE_DIR"];
 
 /// The pod that runs the helper script `script`.
 pub(crate) fn pod(context: &Context, job: &Job, state: &JobState, script: &Path) -> PodSpec {
@@ -71,19 +65,17 @@ pub(crate) fn root(context: &Context, state: &JobState) -> HostToolsRoot {
         let target = Path::new(RUNNER_DIRECTORY).join("gitlab-runner");
         binds.push(Bind { source: runner, target, read_only: true });
     }
-    let mut host_directories: Vec<PathBuf> = SYSTEM_DIRECTORIES.map(PathBuf::from).to_vec();
-    for place in programs_elsewhere(context) {
-        match place {
-            Elsewhere::Whole(top) => host_directories.push(top),
-            Elsewhere::Only(path) => {
-                binds.push(Bind { source: path.clone(), target: path, read_only: true });
-            }
-        }
-    }
+    let hidden = hidden(context);
+    let elsewhere = elsewhere::directories(&context.environment, &hidden);
+    binds.extend(elsewhere.into_iter().map(|path| Bind {
+        source: path.clone(),
+        target: path,
+        read_only: true,
+    }));
     HostToolsRoot {
         mount_point: paths.job.join("root"),
-        host_directories,
-        hidden: hidden(context),
+        host_directories: SYSTEM_DIRECTORIES.map(PathBuf::from).to_vec(),
+        hidden,
         binds,
         home: PathBuf::from("/root"),
     }
@@ -98,57 +90,18 @@ pub(crate) fn runner(context: &Context) -> Option<PathBuf> {
     })
 }
 
-/// How a program that lies outside the system's directories (environment modules) is shown.
-#[derive(Debug, PartialEq, Eq)]
-enum Elsewhere {
-    /// With its whole top-level directory: its libraries may lie in another package there.
-    Whole(PathBuf),
-    /// With its own directory only: above it is what jobs must not see.
-    Only(PathBuf),
-}
-
-/// Where `program` is, unless that is shown anyway. `private` are paths that must stay out of sight.
-fn elsewhere(program: &Path, private: &[PathBuf]) -> Option<Elsewhere> {
-    let has_private = |path: &Path| private.iter().any(|private| private.starts_with(path));
-    let top = top_level(program)?;
-    if SYSTEM_DIRECTORIES.contains(&top.to_str()?) {
-        return None;
-    }
-    if !has_private(&top) {
-        return Some(Elsewhere::Whole(top));
-    }
-    let bin = program.parent()?;
-    let shown = [bin.parent()?, bin].into_iter().find(|path| !has_private(path))?;
-    Some(Elsewhere::Only(shown.to_owned()))
-}
-
-/// Where git and git-lfs are, as they are found and as they are.
-fn programs_elsewhere(context: &Context) -> Vec<Elsewhere> {
-    let private = hidden(context);
-    let mut places = Vec::new();
-    for program in ["git", "git-lfs"] {
-        let found = [context.environment.find_program(program), find_real(context, program)];
-        for place in found.into_iter().flatten().filter_map(|path| elsewhere(&path, &private)) {
-            if !places.contains(&place) {
-                places.push(place);
-            }
-        }
-    }
-    places
-}
-
-/// What must not be seen where a directory above it is shown.
+/// What must not be seen where a directory above it is shown. By links, too: `$HOME` is often reached by one.
 fn hidden(context: &Context) -> Vec<PathBuf> {
-    let paths = &context.paths;
-    let ours = [&context.data_dir, &paths.builds_dir, &paths.node_dir];
-    context
-        .environment
-        .home
-        .iter()
-        .chain(ours)
-        .filter(|path| path.as_path() != Path::new("/"))
-        .cloned()
-        .collect()
+    let Context { environment, data_dir, settings, instance, paths, .. } = context;
+    let ours = [data_dir, &paths.builds_dir, &paths.node_dir];
+    let configured =
+        [&instance.cache_dir, &settings.image_dir, &settings.image_cache_dir, &settings.image_tmp_dir];
+    let all = ours.into_iter().chain(&environment.home).chain(configured.into_iter().flatten());
+    let mut hidden: Vec<PathBuf> =
+        all.flat_map(|path| both_forms(path)).filter(|path| path.as_path() != Path::new("/")).collect();
+    hidden.sort();
+    hidden.dedup();
+    hidden
 }
 
 /// Their whole environment.
@@ -162,8 +115,7 @@ pub(crate) fn environment(context: &Context) -> Vec<(String, String)> {
     let passed =
         NETWORK_VARIABLES.iter().filter_map(|&name| Some((name.to_owned(), node.get(name)?.clone())));
     environment.extend(passed);
-    // A git of environment modules may need them; the system's own must not get another one's libraries.
-    if !programs_elsewhere(context).is_empty() {
+    if !elsewhere::directories(&context.environment, &hidden(context)).is_empty() {
         let modules =
             MODULE_VARIABLES.iter().filter_map(|&name| Some((name.to_owned(), node.get(name)?.clone())));
         environment.extend(modules);
@@ -173,31 +125,4 @@ pub(crate) fn environment(context: &Context) -> Vec<(String, String)> {
 
 fn find_real(context: &Context, program: &str) -> Option<PathBuf> {
     context.environment.find_program(program)?.canonicalize().ok()
-}
-
-fn top_level(path: &Path) -> Option<PathBuf> {
-    let first = path.components().find(|part| matches!(part, Component::Normal(_)))?;
-    Some(Path::new("/").join(first))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_elsewhere_brings_no_private_path() {
-        let private = ["/home/ci", "/scratch/ci/node", "/scratch/ci/data"].map(PathBuf::from);
-        let only = |path: &str| Some(Elsewhere::Only(path.into()));
-        for (program, expected) in [
-            ("/usr/bin/git", None),
-            ("/opt/git/bin/git", None),
-            ("/apps/git/2.50/bin/git", Some(Elsewhere::Whole("/apps".into()))),
-            ("/home/ci/.local/bin/git", only("/home/ci/.local")),
-            ("/home/ci/bin/git", only("/home/ci/bin")),
-            ("/scratch/software/git/bin/git", only("/scratch/software/git")),
-            ("/home/git", None),
-        ] {
-            assert_eq!(elsewhere(Path::new(program), &private), expected, "{program}");
-        }
-    }
 }

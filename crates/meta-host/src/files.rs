@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -84,9 +84,11 @@ pub fn make_dir(path: &Path) -> Result<(), FileError> {
 /// [`make_dir`] for files that others could put theirs in the place of.
 ///
 /// # Errors
-/// A directory that exists is left as it is, but refused if group or others may write to it.
+/// A directory that exists is left as it is, but refused if group or others may write to it, or if it or a link at its path
+/// is another user's.
 pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
     make_dir(path)?;
+    refuse_owner(path)?;
     refuse_mode(path, 0o022)
 }
 
@@ -114,6 +116,19 @@ fn refuse_mode(path: &Path, refused: u32) -> Result<(), FileError> {
         Err(error) => FileErrorKind::Read(error),
     };
     Err(FileError { path: path.to_owned(), kind })
+}
+
+/// Refuses what another user made. Root's links are the system's own.
+fn refuse_owner(path: &Path) -> Result<(), FileError> {
+    let failed = |kind| FileError { path: path.to_owned(), kind };
+    let own = rustix::process::geteuid().as_raw();
+    let link = fs::symlink_metadata(path).map_err(|error| failed(FileErrorKind::Read(error)))?;
+    let found = fs::metadata(path).map_err(|error| failed(FileErrorKind::Read(error)))?;
+    let is_foreign_link = link.is_symlink() && ![own, 0].contains(&link.uid());
+    match [(is_foreign_link, link.uid()), (found.uid() != own, found.uid())].into_iter().find(|case| case.0) {
+        Some((_, uid)) => Err(failed(FileErrorKind::OfOther { uid })),
+        None => Ok(()),
+    }
 }
 
 /// Removes what a [`write_private`] of a process that was killed has left beside `path`. Other hosts' files stay: who wrote
@@ -154,6 +169,8 @@ pub enum FileErrorKind {
     MakeDirectory(io::Error),
     #[error("group or others may access it (mode {mode:03o})")]
     OpenToOthers { mode: u32, wanted: u32 },
+    #[error("it belongs to another user (uid {uid})")]
+    OfOther { uid: u32 },
 }
 
 impl FileError {
@@ -169,7 +186,7 @@ impl FileErrorKind {
             Self::Read(_) => "read",
             Self::Write(_) => "write",
             Self::MakeDirectory(_) => "make directory",
-            Self::OpenToOthers { .. } => "use",
+            Self::OpenToOthers { .. } | Self::OfOther { .. } => "use",
         }
     }
 }
@@ -183,6 +200,9 @@ impl Failure for FileError {
         match &self.kind {
             FileErrorKind::OpenToOthers { wanted, .. } => {
                 Some(format!("run `chmod {wanted:o} {}`", quoted(&self.path.to_string_lossy())))
+            }
+            FileErrorKind::OfOther { .. } => {
+                Some("name a directory that is this account's own, or one that is not there yet".to_owned())
             }
             FileErrorKind::Read(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Some("save it as UTF-8".to_owned())
@@ -324,6 +344,25 @@ mod tests {
         set_mode(&path, 0o711);
         let hint = make_data_dir(&path).unwrap_err().hint();
         assert_eq!(hint, Some(format!("run `chmod 700 {}`", path.display())));
+    }
+
+    #[test]
+    fn a_directory_of_another_user_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        // For root that is what it gives away, for everybody else what is root's.
+        let given = dir.path().join("given");
+        fs::create_dir(&given).unwrap();
+        let foreign = if std::os::unix::fs::chown(&given, Some(65534), None).is_ok() {
+            &given
+        } else {
+            Path::new("/usr")
+        };
+        let error = make_private_dir(foreign).unwrap_err();
+        assert!(matches!(error.kind, FileErrorKind::OfOther { .. }), "{error:?}");
+        let (path, link) = (dir.path().join("own"), dir.path().join("link"));
+        make_private_dir(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        make_private_dir(&link).expect("our own link");
     }
 
     #[test]

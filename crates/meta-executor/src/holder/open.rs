@@ -7,6 +7,7 @@ use nix::unistd::getppid;
 use super::protocol::KeeperSpec;
 use super::{Holder, HolderRecord};
 use crate::context::Context;
+use crate::directories::write_for_all;
 use crate::failure::StageFailure;
 use crate::job::Job;
 use crate::network::{self, Choice, hosts};
@@ -95,13 +96,8 @@ fn failure(error: PodError) -> StageFailure {
     StageFailure::system(&error)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a new file in the job's own new directory, readable for the job's users"
-)]
 fn write_resolv_conf(context: &Context) -> Result<(), StageFailure> {
     let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let Some(text) = hosts::resolv_conf(&host) else { return Ok(()) };
-    let path = context.paths.job.join("resolv.conf");
-    fs::write(&path, text).map_err(|error| StageFailure::disk(&path, &error))
+    write_for_all(&context.paths.job.join("resolv.conf"), &text)
 }

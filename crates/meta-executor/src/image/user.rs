@@ -1,17 +1,18 @@
 //! Whom an image's scripts run as: `USER` of the image or `docker: user:` of the job, looked up in the image's own files.
 
-use std::fs;
 use std::path::Path;
 
+use crate::rooted;
 use crate::state::ImageUser;
+
+/// What is read of a file, in bytes. A list of users that is longer is none.
+const MOST: u64 = 1 << 20;
 
 /// Resolves `user` (`name`, `uid`, `name:group`, `uid:gid`, or empty for root) in the image at `rootfs`.
 ///
 /// `None` if a name is not in the image. A number needs no entry, as in docker.
 pub(crate) fn resolve(user: &str, rootfs: &Path) -> Option<ImageUser> {
-    let passwd = passwd(rootfs);
-    let group = read_inside(rootfs, "etc/group");
-    resolve_in(user, &passwd, &group)
+    resolve_in(user, &passwd(rootfs), &read_inside(rootfs, "etc/group"))
 }
 
 /// The user that a service becomes by itself, as far as its image tells: the one who is at home where the image keeps its data
@@ -31,6 +32,12 @@ pub(crate) fn of_service<'a>(name: &str, volumes: &[String], passwd: &'a str) ->
 /// `/etc/passwd` of the image at `rootfs`; empty if it has none.
 pub(crate) fn passwd(rootfs: &Path) -> String {
     read_inside(rootfs, "etc/passwd")
+}
+
+/// A file of the image. What cannot be read has no names in it.
+fn read_inside(rootfs: &Path, path: &str) -> String {
+    let root = rooted::open_root(rootfs).map_err(std::io::Error::from);
+    root.and_then(|root| rooted::read(&root, Path::new(path), MOST)).unwrap_or_default()
 }
 
 fn resolve_in(user: &str, passwd: &str, group: &str) -> Option<ImageUser> {
@@ -67,15 +74,6 @@ fn groups_of(name: &str, group: &str) -> impl Iterator<Item = u32> {
 
 fn entries(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.split(':').collect())
-}
-
-/// A file of the image. A link is not followed: it could lead to the host's file.
-fn read_inside(rootfs: &Path, path: &str) -> String {
-    let path = rootfs.join(path);
-    match fs::symlink_metadata(&path) {
-        Ok(found) if found.is_file() => fs::read_to_string(path).unwrap_or_default(),
-        _ => String::new(),
-    }
 }
 
 #[cfg(test)]
@@ -127,6 +125,18 @@ mod tests {
         check("redis", &[], Some("redis"));
         check("root", &["/root/.cache", "/"], None);
         check("busybox", &["/var/lib/mysql2"], None);
+    }
+
+    #[test]
+    fn files_that_are_links_are_read_in_the_image() {
+        let directory = tempfile::tempdir().unwrap();
+        let image = directory.path().join("image");
+        std::fs::create_dir_all(image.join("usr/etc")).unwrap();
+        std::os::unix::fs::symlink("/usr/etc", image.join("etc")).unwrap();
+        std::os::unix::fs::symlink("users", image.join("usr/etc/passwd")).unwrap();
+        let mut users = std::fs::File::create(image.join("usr/etc/users")).unwrap();
+        std::io::Write::write_all(&mut users, b"app:x:1234:5:::\n").unwrap();
+        assert_eq!(resolve("app", &image).map(|user| (user.uid, user.gid)), Some((1234, 5)));
     }
 
     #[test]

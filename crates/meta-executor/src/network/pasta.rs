@@ -29,7 +29,8 @@ pub(crate) fn arguments(loopback_ports: &[u16]) -> Vec<String> {
     arguments
 }
 
-/// Ports of GitLab and its registry, where they are on this very node: on its loopback.
+/// Ports of GitLab and its registry, where they are on this very node: on its loopback. The registry is the one that GitLab
+/// gives a login for: where it has none, `CI_REGISTRY` would be the job's to set.
 pub(super) fn loopback_ports(job: &Job) -> Vec<u16> {
     let of_url = |url: &str| {
         let (default, rest) = match url.split_once("://") {
@@ -39,8 +40,10 @@ pub(super) fn loopback_ports(job: &Job) -> Vec<u16> {
         };
         loopback_port(rest.split('/').next().unwrap_or_default(), default)
     };
-    let named = ["CI_SERVER_URL", "CI_REGISTRY"].map(|key| job.predefined(key).unwrap_or_default());
-    let mut ports: Vec<u16> = named.into_iter().filter_map(of_url).collect();
+    let registries = job.credentials.iter().filter(|credential| credential.kind == "registry");
+    let named = job.predefined("CI_SERVER_URL").into_iter();
+    let named = named.chain(registries.map(|credential| credential.url.as_str()));
+    let mut ports: Vec<u16> = named.filter_map(of_url).collect();
     ports.sort_unstable();
     ports.dedup();
     ports
@@ -73,7 +76,8 @@ mod tests {
     fn gitlab_on_the_loopback_is_found() {
         let check = |url: &str, registry: &str, expected: &[u16]| {
             let job = format!(
-                r#"{{"variables": [{{"key": "CI_SERVER_URL", "value": "{url}"}}, {{"key": "CI_REGISTRY", "value": "{registry}"}}]}}"#
+                r#"{{"variables": [{{"key": "CI_SERVER_URL", "value": "{url}"}}, {{"key": "CI_REGISTRY", "value": "localhost:6379"}}],
+                    "credentials": [{{"type": "registry", "url": "{registry}"}}, {{"type": "other", "url": "localhost:22"}}]}}"#
             );
             assert_eq!(loopback_ports(&serde_json::from_str(&job).unwrap()), expected, "{url} {registry}");
         };

@@ -7,14 +7,15 @@ use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use nix::mount::{self, MsFlags};
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2, symlinkat};
+use rustix::fs::symlinkat;
 use rustix::io::Errno;
 
 use super::spec::ImageRoot;
 use super::{PodError, devices, mounts, on_path, shields};
+use crate::rooted;
 
 /// Mounts the overlay and prepares in it what Apptainer needs. The caller's root stays the host's.
 pub(super) fn mount(root: &ImageRoot) -> Result<(), PodError> {
@@ -31,23 +32,22 @@ pub(super) fn mount(root: &ImageRoot) -> Result<(), PodError> {
     mounts::proc(Path::new("/proc"))?;
     shields::put_up(&root.empty())?;
     mount_layer(root)?;
-    let image = open_directory(&root.merged())?;
+    let image = open_root(&root.merged())?;
     devices::make(&root.dev(), root.shm_size, &root.devices)?;
-    let dev = open_directory(&root.dev())?;
+    let dev = open_root(&root.dev())?;
     // What is mounted on a device directory needs its place there: it covers the image's.
     let place = |path: &Path| match path.strip_prefix("/dev") {
         Ok(rest) => (&dev, rest.to_owned()),
         Err(_) => (&image, path.to_owned()),
     };
-    make_directory(&image, Path::new("/dev"))?;
+    rooted::make_directories(&image, Path::new("/dev")).map_err(not_made(Path::new("/dev")))?;
     for directory in &root.directories {
         let (tree, path) = place(directory);
-        make_directory(tree, &path)?;
+        rooted::make_directories(tree, &path).map_err(not_made(directory))?;
     }
     for file in &root.files {
         let (tree, path) = place(file);
-        make_directory(tree, path.parent().unwrap_or(Path::new("/")))?;
-        make_file(tree, &path)?;
+        rooted::make_file(tree, &path).map_err(not_made(file))?;
     }
     make_mount_table(&image)
 }
@@ -81,57 +81,27 @@ fn mount_layer(root: &ImageRoot) -> Result<(), PodError> {
     .map_err(on_path("mount the job's file system on", &merged))
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, PodError> {
-    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|source| PodError::Io { action: "open", path: path.to_owned(), source: source.into() })
-}
-
-/// Makes `path` in the image. Links of the image lead where they lead in the image (openat2(2), `RESOLVE_IN_ROOT`): as
-/// plain paths they could lead to the user's own files.
-fn make_directory(image: &OwnedFd, path: &Path) -> Result<(), PodError> {
-    let failed = |source: Errno| PodError::Io {
-        action: "make in the image",
+fn open_root(path: &Path) -> Result<OwnedFd, PodError> {
+    rooted::open_root(path).map_err(|source| PodError::Io {
+        action: "open",
         path: path.to_owned(),
         source: source.into(),
-    };
-    let mut done = PathBuf::from(".");
-    for name in path.components().filter(|part| matches!(part, Component::Normal(_))) {
-        let parent = open_inside(image, &done, OFlags::PATH | OFlags::DIRECTORY).map_err(failed)?;
-        match mkdirat(&parent, name.as_os_str(), Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => done.push(name),
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    Ok(())
+    })
 }
 
-/// Makes an empty file in the image, if there is none.
-fn make_file(image: &OwnedFd, path: &Path) -> Result<(), PodError> {
-    let inside = path.strip_prefix("/").unwrap_or(path);
-    match open_inside(image, inside, OFlags::CREATE | OFlags::WRONLY | OFlags::NOCTTY) {
-        Ok(_) => Ok(()),
-        Err(source) => {
-            Err(PodError::Io { action: "make in the image", path: path.to_owned(), source: source.into() })
-        }
-    }
+fn not_made(path: &Path) -> impl FnOnce(Errno) -> PodError {
+    let path = path.to_owned();
+    |source| PodError::Io { action: "make in the image", path, source: source.into() }
 }
 
 /// Old programs look for mounts there, and docker makes it in every container.
 fn make_mount_table(image: &OwnedFd) -> Result<(), PodError> {
-    let etc = open_inside(image, Path::new("etc"), OFlags::PATH | OFlags::DIRECTORY);
+    let etc = rooted::open_directory(image, Path::new("etc"));
     match etc.and_then(|etc| symlinkat("/proc/mounts", etc, "mtab")) {
         // An image without `/etc` does without.
         Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
-        Err(source) => {
-            Err(PodError::Io { action: "make in the image", path: "/etc/mtab".into(), source: source.into() })
-        }
+        Err(source) => Err(not_made(Path::new("/etc/mtab"))(source)),
     }
-}
-
-fn open_inside(image: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-    // openat2 refuses a mode where nothing is made.
-    let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
-    openat2(image, path, flags | OFlags::CLOEXEC, mode, ResolveFlags::IN_ROOT)
 }
 
 /// overlayfs separates options by commas and lower directories by colons.
@@ -142,22 +112,6 @@ fn escaped(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn links_of_the_image_lead_nowhere_else() {
-        let directory = tempfile::tempdir().unwrap();
-        let (image, outside) = (directory.path().join("image"), directory.path().join("outside"));
-        fs::create_dir_all(image.join("real")).unwrap();
-        fs::create_dir(&outside).unwrap();
-        std::os::unix::fs::symlink(&outside, image.join("etc")).unwrap();
-        std::os::unix::fs::symlink("/real", image.join("var")).unwrap();
-        let root = open_directory(&image).unwrap();
-        assert!(make_file(&root, Path::new("/etc/hosts")).is_err(), "the link leads to nothing in the image");
-        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
-        make_directory(&root, Path::new("/var/tmp")).unwrap();
-        make_file(&root, Path::new("/var/hosts")).unwrap();
-        assert!(image.join("real/tmp").is_dir() && image.join("real/hosts").is_file());
-    }
 
     #[test]
     fn separators_in_paths_are_escaped() {

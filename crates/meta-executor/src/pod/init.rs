@@ -20,9 +20,10 @@ use rustix::process::{PidfdFlags, Resource, Rlimit, getrlimit, pidfd_open, set_c
 use super::descendants::{self, Process};
 use super::descriptors::{close_others, give_output_to};
 use super::driver::GRACE;
+use super::first_word::FirstWord;
 use super::report::{Event, report};
 use super::spec::{EntryText, PodCommand, PodSpec, RootSpec};
-use super::{PodError, doing, image_root, mounts, tools_root};
+use super::{PodError, doing, image_root, mounts, outer, tools_root};
 
 /// The descriptor on which the container's first process says that it runs. A shell can name only one digit.
 pub(crate) const STARTED_FD: i32 = 9;
@@ -45,7 +46,10 @@ pub(crate) fn main(control: OwnedFd, reports: OwnedFd) -> ExitCode {
 }
 
 fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
-    if !in_namespace() {
+    if in_namespace() {
+        // Until it watches the control pipe, something in the image could hold it up.
+        outer::end_with_parent()?;
+    } else {
         // The outer process has done it otherwise.
         close_others(&[&control, reports])?;
     }
@@ -80,6 +84,8 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
             source: source.into(),
         })?;
     }
+    // Not our caller's: what is made for the root is for all users of the container.
+    umask(Mode::from_bits_truncate(0o022));
     match &spec.root {
         RootSpec::HostTools(root) => tools_root::enter(root)?,
         RootSpec::Image(root) => image_root::mount(root)?,
@@ -90,14 +96,17 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
     setrlimit(Resource::Core, none)
         .map_err(|source| PodError::Namespace { action: "forbid core files", source: source.into() })?;
     umask(Mode::from_bits_truncate(spec.umask));
-    let passed = match &spec.command.entry {
-        Some(entry) => Some((entry_file(entry)?, duplicate_at(reports, STARTED_FD)?)),
-        None => None,
+    let (first_word, passed) = match &spec.command.entry {
+        Some(entry) => {
+            let (first_word, write) = FirstWord::pipe()?;
+            (Some(first_word), Some((entry_file(entry)?, duplicate_at(&write, STARTED_FD)?)))
+        }
+        None => (None, None),
     };
     give_output_to(spec.command.output_owner);
     let child = spawn(&spec.command, stdin)?;
     drop(passed);
-    supervise(child, spec.command.entry.is_some(), control)
+    supervise(child, first_word, control, reports)
 }
 
 fn read_spec(control: &mut BufReader<File>) -> Result<PodSpec, PodError> {
@@ -145,26 +154,37 @@ fn spawn(command: &PodCommand, stdin: Stdio) -> Result<Child, PodError> {
 }
 
 /// Waits for the command. A byte on the control pipe asks for SIGTERM to everybody; its end, or the end of the grace
-/// time, ends the pod at once. `hands_on` says that the command passes signals to the container's first process.
-fn supervise(mut child: Child, hands_on: bool, mut control: BufReader<File>) -> Result<i32, PodError> {
+/// time, ends the pod at once. A command that has a first word passes signals on to the container's first process.
+fn supervise(
+    mut child: Child,
+    mut first_word: Option<FirstWord>,
+    mut control: BufReader<File>,
+    reports: &OwnedFd,
+) -> Result<i32, PodError> {
+    let hands_on = first_word.is_some();
     let pid = rustix::process::Pid::from_child(&child);
     let ended = pidfd_open(pid, PidfdFlags::empty())
         .map_err(|source| PodError::Namespace { action: "watch the command", source: source.into() })?;
     let mut deadline: Option<Instant> = None;
     loop {
-        if let Some(status) =
-            child.try_wait().map_err(|source| PodError::Namespace { action: "wait", source })?
-        {
+        let status = child.try_wait().map_err(|source| PodError::Namespace { action: "wait", source })?;
+        // After that look: what it said is heard, however short it lived.
+        if let Some(event) = first_word.as_mut().and_then(FirstWord::take) {
+            report(reports, &event);
+        }
+        if let Some(status) = status {
             return Ok(code_of(status));
         }
         reap_orphans(pid.as_raw_pid());
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Ok(128 + Signal::SIGKILL as i32);
         }
-        let mut files = [
-            PollFd::new(ended.as_fd(), PollFlags::POLLIN),
-            PollFd::new(control.get_ref().as_fd(), PollFlags::POLLIN),
-        ];
+        let word = first_word.as_ref().and_then(FirstWord::file);
+        let mut files: Vec<PollFd<'_>> = [ended.as_fd(), control.get_ref().as_fd()]
+            .into_iter()
+            .chain(word)
+            .map(|file| PollFd::new(file, PollFlags::POLLIN))
+            .collect();
         match poll(&mut files, PollTimeout::from(500_u16)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(doing("wait for the command")(error)),

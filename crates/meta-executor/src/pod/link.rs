@@ -55,17 +55,13 @@ impl Link {
         let _ = child.wait();
     }
 
-    /// The next line of the report pipe, or `None` when it is closed.
+    /// The next line of the report pipe, which only processes of this program have, or `None` when it is closed.
     pub(crate) fn next_line(&mut self) -> Result<Option<String>, PodError> {
-        loop {
-            let mut line = String::new();
-            match self.reports.read_line(&mut line) {
-                Ok(0) => return Ok(None),
-                Ok(_) => return Ok(Some(line.trim_end().to_owned())),
-                // What a container wrote into the pipe is not our report.
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => continue,
-                Err(source) => return Err(PodError::Namespace { action: "read the pod's report", source }),
-            }
+        let mut line = String::new();
+        match self.reports.read_line(&mut line) {
+            Ok(0) => Ok(None),
+            Ok(_) => Ok(Some(line.trim_end().to_owned())),
+            Err(source) => Err(PodError::Namespace { action: "read the pod's report", source }),
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) mod descendants;
 pub(crate) mod descriptors;
 pub(crate) mod devices;
 pub(crate) mod driver;
+mod first_word;
 pub(crate) mod image_root;
 pub(crate) mod init;
 pub(crate) mod link;

@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::io::read;
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::descriptors::close_others;
 use super::link::inherit;
@@ -77,6 +78,8 @@ fn enter(place: &Place, control: &OwnedFd, reports: &OwnedFd) -> Result<(), PodE
         }
     }
     become_root()?;
+    // The kernel forgets it when ids change, so not earlier.
+    end_with_parent()?;
     if let Place::InHolder(Some(network)) = place {
         plumbing::configure_service(&network.ip, network.address)?;
     }
@@ -105,6 +108,12 @@ pub(crate) fn become_root() -> Result<(), PodError> {
     // Refused where only root is mapped (user_namespaces(7)); then the groups stay, and show as nobody's.
     let _ = setgroups(&[]);
     Ok(())
+}
+
+/// Has this process killed when the one that started it ends.
+pub(super) fn end_with_parent() -> Result<(), PodError> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|source| PodError::Namespace { action: "end with the driver", source: source.into() })
 }
 
 #[expect(

@@ -37,7 +37,7 @@ impl Event {
         }
     }
 
-    /// Reads one line. The container can write to the pipe until its first process closes it, so unknown lines are `None`.
+    /// Reads one line. What a container says is not ours, so unknown lines are `None`.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("unshared", _) => Some(Self::Unshared),

@@ -1,7 +1,7 @@
 //! What docker hides of the kernel's file systems. Apptainer shows the pod's `/proc` and `/sys` as they are, mounts on them
 //! included.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{PodError, mounts};
 
@@ -28,8 +28,7 @@ const READ_ONLY: [&str; 7] =
 
 /// Covers them in this mount namespace. `empty` is a directory for a tmpfs that stands in for hidden directories.
 pub(super) fn put_up(empty: &Path) -> Result<(), PodError> {
-    mounts::tmpfs(empty, "mode=0555,size=4k")?;
-    mounts::make_read_only(empty)?;
+    mounts::empty_tmpfs(empty)?;
     for path in HIDDEN.map(Path::new) {
         if path.is_dir() {
             mounts::bind(empty, path)?;
@@ -37,15 +36,10 @@ pub(super) fn put_up(empty: &Path) -> Result<(), PodError> {
             mounts::bind(Path::new("/dev/null"), path)?;
         }
     }
-    for path in READ_ONLY.map(Path::new) {
-        if !path.exists() {
-            continue;
-        }
-        // Of sysfs and the control groups the host's own mounts are there, which are changed in this namespace only.
-        if path.starts_with("/proc") {
-            mounts::bind(path, path)?;
-        }
-        mounts::make_read_only(path)?;
+    let read_only: Vec<_> = READ_ONLY.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+    // Of sysfs and the control groups the host's own mounts are there, which are changed in this namespace only.
+    for path in read_only.iter().filter(|path| path.starts_with("/proc")) {
+        mounts::bind(path, path)?;
     }
-    Ok(())
+    mounts::make_read_only(&read_only)
 }

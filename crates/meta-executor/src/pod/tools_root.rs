@@ -28,10 +28,13 @@ pub(super) fn enter(root: &HostToolsRoot) -> Result<(), PodError> {
     for directory in &root.host_directories {
         show_host_directory(new, directory)?;
     }
+    // The job runs with the account's rights, and in docker's helper it changes nothing of the host.
+    let shown = root.host_directories.iter().map(|directory| mounts::below(new, directory));
+    mounts::make_read_only(&shown.filter(|path| is_directory(path)).collect::<Vec<_>>())?;
     for hidden in &root.hidden {
         // Only what the directories above brought in can be seen, so only that must be covered.
         let covered = mounts::below(new, hidden);
-        if covered.is_dir() {
+        if is_inside(&covered, new) && covered.is_dir() {
             mounts::tmpfs(&covered, "mode=0755")?;
         }
     }
@@ -48,6 +51,8 @@ pub(super) fn enter(root: &HostToolsRoot) -> Result<(), PodError> {
     for bind in &root.binds {
         show(new, bind)?;
     }
+    let read_only = root.binds.iter().filter(|bind| bind.read_only);
+    mounts::make_read_only(&read_only.map(|bind| mounts::below(new, &bind.target)).collect::<Vec<_>>())?;
     change_root(new)?;
     // A job can have its own commands run here (`hooks:pre_get_sources_script`); they get no more than in docker.
     let kept = CapabilitySet::from_bits_retain(DOCKER_CAPABILITIES);
@@ -97,8 +102,17 @@ fn show(new: &Path, bind: &Bind) -> Result<(), PodError> {
     } else {
         mounts::make_file(&target)?;
     }
-    mounts::bind(&bind.source, &target)?;
-    if bind.read_only { mounts::make_read_only(&target) } else { Ok(()) }
+    mounts::bind(&bind.source, &target)
+}
+
+/// Not a link to one, which has no mount of its own.
+fn is_directory(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
+}
+
+/// Whether no link on the way leads `path` out of `root`: to the host, where nothing may be covered.
+fn is_inside(path: &Path, root: &Path) -> bool {
+    matches!((path.canonicalize(), root.canonicalize()), (Ok(path), Ok(root)) if path.starts_with(&root))
 }
 
 fn change_root(new: &Path) -> Result<(), PodError> {

@@ -12,7 +12,7 @@ use super::plan::{Plan, PlannedService};
 use super::{StartedService, only_user, ports};
 use crate::container::{self, Container};
 use crate::context::Context;
-use crate::directories::Directories;
+use crate::directories::{Directories, write_for_all};
 use crate::entry::{DEFAULT_PATH, image_variables};
 use crate::failure::StageFailure;
 use crate::holder::Holder;
@@ -165,10 +165,6 @@ fn command(service: &PlannedService<'_>, image: &StoredImage) -> Vec<String> {
 }
 
 /// Makes the service's directory with its own files of `/etc`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "new files in the job's own new directory, readable for the service's users"
-)]
 fn write_files(
     context: &Context,
     index: usize,
@@ -178,10 +174,7 @@ fn write_files(
 ) -> Result<PathBuf, StageFailure> {
     let directory = context.paths.service(index);
     make_private_dir(&directory).map_err(|error| StageFailure::system(&error))?;
-    let write = |name: &str, text: &str| {
-        let path = directory.join(name);
-        fs::write(&path, text).map_err(|error| StageFailure::disk(&path, &error))
-    };
+    let write = |name: &str, text: &str| write_for_all(&directory.join(name), text);
     let mut others = entries.to_vec();
     if address != Ipv4Addr::LOCALHOST {
         // The name of the job's container in docker's network per build.

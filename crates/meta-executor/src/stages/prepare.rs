@@ -1,10 +1,9 @@
 //! `prepare`: the job's directories, its image, and what the later stages must know.
 
-use std::fs;
 use std::net::Ipv4Addr;
 
 use crate::context::Context;
-use crate::directories::make;
+use crate::directories::{make, write_for_all};
 use crate::failure::StageFailure;
 use crate::holder::Holder;
 use crate::holder::open::{self, Opened};
@@ -157,16 +156,11 @@ fn short_token(context: &Context) -> Option<&str> {
 }
 
 /// `/etc/hosts` and `/etc/hostname` of the job.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "new files in the job's own new directory, readable for the job's users"
-)]
 fn write_host_files(context: &Context, hostname: &str, services: &[Entry]) -> Result<(), StageFailure> {
     // As Debian does it: a name of its own that no other address has.
     let hosts = hosts::hosts(hostname, Ipv4Addr::new(127, 0, 1, 1), services);
     for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n"))] {
-        let path = context.paths.job.join(name);
-        fs::write(&path, text).map_err(|error| StageFailure::disk(&path, &error))?;
+        write_for_all(&context.paths.job.join(name), &text)?;
     }
     Ok(())
 }

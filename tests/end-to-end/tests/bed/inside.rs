@@ -15,7 +15,6 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("inside: no host variables, no home, no tokens", nothing_of_the_host),
     ("inside: the pod's own processes lead nowhere", own_processes),
     ("inside: a helper stage without gitlab-runner is refused", no_runner),
-    ("inside: a git of environment modules, or of the user's own, brings nothing else", git_elsewhere),
     ("inside: nothing that the caller left open", descriptors),
     ("inside: allocation variables pass, others do not", pass_env),
     ("inside: project caches are kept apart", caches),
@@ -137,26 +136,6 @@ fn no_runner(level: &str) {
         let output = caller.output().expect("sh starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-}
-
-fn git_elsewhere(level: &str) {
-    let site = site(level, "");
-    let bin = site.path().join("software/git/bin");
-    std::fs::create_dir_all(&bin).expect("the site is writable");
-    let git = bin.join("git");
-    std::fs::write(&git, "#!/bin/sh\necho \"git of a module, $LD_LIBRARY_PATH\"\n")
-        .expect("the directory is new");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&git, mode).expect("the file is ours");
-    let path = format!("{}:/usr/local/bin:/opt/target/debug:/usr/bin:/bin", bin.display());
-    let job = site.job(&image("busybox:latest"), json!({})).with_environment("PATH", &path);
-    let job = job.with_environment("LD_LIBRARY_PATH", "/apps/lib").prepared();
-    let log = job.run("get_sources", &format!("git --version; ls -A {}", site.path().display())).success();
-    assert_eq!(log, "git of a module, /apps/lib\nsoftware\n");
-    // The system's git has the system's libraries.
-    let job = site.job(&image("busybox:latest"), json!({})).with_environment("LD_LIBRARY_PATH", "/apps/lib");
-    let log = job.prepared().run("get_sources", "echo \"[$LD_LIBRARY_PATH]\"; command -v git").success();
-    assert_eq!(log, "[]\n/usr/bin/git\n");
 }
 
 fn descriptors(level: &str) {

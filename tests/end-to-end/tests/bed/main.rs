@@ -5,6 +5,7 @@
     reason = "tests are at the edge: they start programs and read their surroundings"
 )]
 
+mod barriers;
 mod clients;
 mod configure;
 mod demo;
@@ -79,7 +80,7 @@ fn main() -> ExitCode {
     let levels = [inside::TESTS, entrypoints::TESTS, surroundings::TESTS, mounts::TESTS]
         .into_iter()
         .chain([directories::TESTS, endings::TESTS, network::TESTS])
-        .chain([services::TESTS, services_endings::TESTS])
+        .chain([barriers::TESTS, services::TESTS, services_endings::TESTS])
         .flatten()
         .flat_map(|&(name, test)| {
             ["A", "B"].map(|level| trial(format!("{name} (level {level})"), Box::new(move || test(level))))

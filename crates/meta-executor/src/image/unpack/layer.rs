@@ -13,7 +13,8 @@ use tar::{Archive, Entry, EntryType};
 
 use super::UnpackError;
 use super::decompress::{ReadAhead, decompressed};
-use super::tree::{Attributes, Tree, cleaned};
+use super::tree::{Attributes, Tree};
+use crate::rooted::cleaned;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";

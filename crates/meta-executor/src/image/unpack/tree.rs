@@ -1,19 +1,20 @@
 //! An image's file system while it is made: every path is looked up with the image as root (openat2(2), `RESOLVE_IN_ROOT`).
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
-    chmodat, chownat, fchmod, fchown, fsetxattr, futimens, linkat, mkdirat, mknodat, openat, openat2,
-    readlinkat, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat,
+    fchmod, fchown, fsetxattr, futimens, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat,
+    utimensat,
 };
 use rustix::io::Errno;
+
+use crate::rooted;
 
 /// Owner, mode, time and extended attributes of an entry.
 #[derive(Clone, Debug)]
@@ -37,14 +38,10 @@ pub(super) struct Tree {
     buffer: Vec<u8>,
 }
 
-/// Links on the way to a directory that is not there yet. More are a loop.
-const MOST_LINKS: usize = 8;
-
 impl Tree {
     pub(super) fn open(rootfs: &Path) -> Result<Self, Errno> {
-        let root = openat(CWD, rootfs, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         Ok(Self {
-            root,
+            root: rooted::open_root(rootfs)?,
             last: None,
             is_root: rustix::process::geteuid().is_root(),
             buffer: vec![0; 256 * 1024],
@@ -221,7 +218,7 @@ impl Tree {
         if !is_last {
             let directory = match self.open_directory(path) {
                 Err(Errno::NOENT) => {
-                    self.make_all(path, MOST_LINKS)?;
+                    rooted::make_directories(&self.root, path)?;
                     self.open_directory(path)?
                 }
                 result => result?,
@@ -235,46 +232,8 @@ impl Tree {
     }
 
     fn open_directory(&self, path: &Path) -> Result<OwnedFd, Errno> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+        rooted::open_directory(&self.root, path)
     }
-
-    /// Makes the directories of `path` that are missing, and those that links on the way lead to.
-    fn make_all(&self, path: &Path, links: usize) -> io::Result<()> {
-        let mut done = PathBuf::new();
-        for name in path.components() {
-            let parent = self.open_directory(&done)?;
-            let mode = Mode::from_raw_mode(0o755);
-            match mkdirat(&parent, name.as_os_str(), mode) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-            done.push(name);
-            if matches!(self.open_directory(&done), Err(Errno::NOENT)) {
-                let left = links.checked_sub(1).ok_or(Errno::LOOP)?;
-                let target = readlinkat(&parent, name.as_os_str(), Vec::new())?;
-                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-                self.make_all(&cleaned(&done.with_file_name("").join(target)), left)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A path of the image without `.`, `..` and the slash in front. `..` takes the name before it away, and at the root nothing.
-pub(super) fn cleaned(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => {
-                clean.pop();
-            }
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-        }
-    }
-    clean
 }
 
 fn split(path: &Path) -> (&Path, &OsStr) {
