@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::pod::driver::StoppedBy;
+use crate::pod::stop_signals::StoppedBy;
 
 /// A stage that did not succeed. gitlab-runner tries a system failure in `prepare` three times and lets users retry it by
 /// `retry: runner_system_failure`; a build failure is the job's own and final.

@@ -16,7 +16,6 @@ use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use sha2::{Digest as _, Sha256};
 
 use super::file_system::touch;
-use super::own_command::heed_stop_signals;
 use super::registry::{Manifest, RegistryError, Repository, digest_text, sha256};
 use super::store::{StoreError, io_error};
 
@@ -161,7 +160,6 @@ impl Layout {
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (sender, receiver) = channel();
         let download_some = |sender: Sender<Result<String, StoreError>>| {
-            heed_stop_signals();
             while let Some(layer) = different.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let result = self.download(layer, repository, &stop).map(|()| layer.digest().to_string());
                 // Nobody listens after a failure.

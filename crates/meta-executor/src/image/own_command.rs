@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-
 use super::store::StoreError;
 use crate::pod::driver;
 use crate::pod::spec::{Mapping, PodCommand, PodSpec, RootSpec};
@@ -28,9 +26,7 @@ pub(super) fn run(words: Vec<String>, mapping: Mapping) -> Result<(), StoreError
             entry: None,
         },
     };
-    let outcome = driver::run(&spec, mapping).map_err(StoreError::Pod);
-    heed_stop_signals();
-    let outcome = outcome?;
+    let outcome = driver::run(&spec, mapping).map_err(StoreError::Pod)?;
     if outcome.stopped.is_some() {
         return Err(StoreError::Stopped);
     }
@@ -40,15 +36,4 @@ pub(super) fn run(words: Vec<String>, mapping: Mapping) -> Result<(), StoreError
         Ok(FULL_DISK) => Err(StoreError::Full),
         _ => Err(StoreError::Unpack(outcome.code)),
     }
-}
-
-/// Lets the signals that mean "stop" end this thread's process again: a pod that ran before has them blocked, and a
-/// download has nobody to read them.
-pub(super) fn heed_stop_signals() {
-    let mut mask = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
-        mask.add(signal);
-    }
-    // It fails for numbers that are no signals only.
-    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&mask), None);
 }

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getgid, getppid, getuid};
 
 use super::link::Link;
 use super::mapping::write_maps;
 use super::report::Event;
 use super::spec::{Mapping, PodSpec};
+use super::stop_signals::{StopSignals, StoppedBy};
 use super::{PodError, doing};
 
 /// How long processes have between SIGTERM and the end of the pod. gitlab-runner's users expect a cancelled job to be gone
@@ -31,15 +31,6 @@ pub(crate) struct Outcome {
     pub(crate) no_entrypoint: bool,
     /// Whether the pod was told to stop, and by whom.
     pub(crate) stopped: Option<StoppedBy>,
-}
-
-/// Who told a process of ours to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StoppedBy {
-    /// gitlab-runner, our parent, which says by itself why: a cancel or a timeout. Or it has ended.
-    Runner,
-    /// Anybody else: the batch system at the end of the allocation.
-    Other,
 }
 
 /// Where a pod gets its user namespace from.
@@ -61,7 +52,7 @@ pub(crate) fn run(spec: &PodSpec, mapping: Mapping) -> Result<Outcome, PodError>
 
 /// The same for a pod at `home`, with a function that is called several times a second.
 pub(crate) fn run_watched(spec: &PodSpec, home: Home, watch: &mut dyn FnMut()) -> Result<Outcome, PodError> {
-    let signals = block_stop_signals()?;
+    let signals = StopSignals::hold()?;
     let parent = getppid();
     // Without namespaces there is nothing for an outer process to do.
     let words = match home {
@@ -91,16 +82,6 @@ struct Pod {
     link: Link,
 }
 
-/// Blocks the signals that mean "stop" and returns the descriptor that reads them. The pod's processes unblock them.
-pub(crate) fn block_stop_signals() -> Result<SignalFd, PodError> {
-    let mut mask = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
-        mask.add(signal);
-    }
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None).map_err(doing("block signals"))?;
-    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(doing("read signals"))
-}
-
 impl Pod {
     fn send_spec(&mut self, spec: &PodSpec, go_ahead: &str) -> Result<(), PodError> {
         // The go-ahead is the outer process's, the line behind it the init's.
@@ -123,14 +104,19 @@ impl Pod {
         }
     }
 
-    fn wait(mut self, signals: &SignalFd, parent: Pid, watch: &mut dyn FnMut()) -> Result<Outcome, PodError> {
+    fn wait(
+        mut self,
+        signals: &StopSignals,
+        parent: Pid,
+        watch: &mut dyn FnMut(),
+    ) -> Result<Outcome, PodError> {
         let mut outcome = Outcome { code: 0, started: false, no_entrypoint: false, stopped: None };
         let mut deadline: Option<Instant> = None;
         loop {
             watch();
             if !self.link.has_buffered_line() && !self.wait_for_report(signals)? {
                 let orphaned = (getppid() != parent).then_some(StoppedBy::Runner);
-                let request = stop_request(signals).or(orphaned);
+                let request = signals.request().or(orphaned);
                 if outcome.stopped.is_none() && request.is_some() {
                     outcome.stopped = request;
                     deadline = Some(Instant::now() + GRACE);
@@ -164,7 +150,7 @@ impl Pod {
     }
 
     /// Waits for a report, a signal, or a quarter of a second. True if there is a report.
-    fn wait_for_report(&self, signals: &SignalFd) -> Result<bool, PodError> {
+    fn wait_for_report(&self, signals: &StopSignals) -> Result<bool, PodError> {
         let mut files = [
             PollFd::new(self.link.as_fd(), PollFlags::POLLIN),
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -175,11 +161,4 @@ impl Pod {
             Err(error) => Err(doing("wait for the pod")(error)),
         }
     }
-}
-
-/// Who asked for a stop since the last look, if anybody did.
-pub(crate) fn stop_request(signals: &SignalFd) -> Option<StoppedBy> {
-    let signal = signals.read_signal().ok().flatten()?;
-    let is_parent = i32::try_from(signal.ssi_pid).is_ok_and(|sender| sender == getppid().as_raw());
-    Some(if is_parent { StoppedBy::Runner } else { StoppedBy::Other })
 }

@@ -30,6 +30,7 @@ pub(crate) mod outer;
 pub(crate) mod report;
 pub(crate) mod shields;
 pub(crate) mod spec;
+pub(crate) mod stop_signals;
 pub(crate) mod tools_root;
 
 use std::io;

@@ -1,10 +1,7 @@
 //! Waits until the services answer. One that does not is worth a warning with its log, never a failure: the job may not need
 //! it (gitlab-runner: `executors/docker/services.go`, `waitForServiceContainer`).
 
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-use nix::sys::signalfd::SignalFd;
 
 use super::follow::Follower;
 use super::{StartedService, only_user, output};
@@ -12,7 +9,7 @@ use crate::failure::StageFailure;
 use crate::holder::Holder;
 use crate::holder::protocol::{Answer, Refusal};
 use crate::log_line;
-use crate::pod::driver::stop_request;
+use crate::pod::stop_signals::StopSignals;
 
 /// A service of which no port is known may still end at once, and then its log says why.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -25,7 +22,7 @@ pub(crate) fn wait(
     services: &[StartedService],
     holder: &mut Holder,
     limit: Option<Duration>,
-    signals: &SignalFd,
+    signals: &StopSignals,
     follower: &mut Follower,
 ) -> Result<(), StageFailure> {
     if services.is_empty() {
@@ -56,8 +53,8 @@ pub(crate) fn wait(
         });
         let Some(next) = open.iter().map(|service| limit_of(service)).min() else { return Ok(()) };
         let pause = (next - elapsed).min(Duration::from_millis(200));
-        let answer = holder.answer(pause, &signals.as_fd()).map_err(|error| StageFailure::system(&error))?;
-        if let Some(by) = stop_request(signals) {
+        let answer = holder.answer(pause, signals).map_err(|error| StageFailure::system(&error))?;
+        if let Some(by) = signals.request() {
             return Err(StageFailure::stopped(by));
         }
         let Some(answer) = answer else { continue };

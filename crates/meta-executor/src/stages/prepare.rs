@@ -11,7 +11,7 @@ use crate::image::prepared;
 use crate::job::Job;
 use crate::network::hosts::{self, Entry};
 use crate::node::Node;
-use crate::pod::driver;
+use crate::pod::stop_signals::StopSignals;
 use crate::services::follow::Follower;
 use crate::services::plan::{Plan, plan};
 use crate::services::start::{self, Surroundings};
@@ -134,7 +134,7 @@ fn start_services(
     let context = surroundings.context;
     let started = start::start(surroundings, plan, holder)?;
     let mut follower = Follower::new(surroundings.job, &started);
-    let signals = driver::block_stop_signals().map_err(|error| StageFailure::system(&error))?;
+    let signals = StopSignals::hold().map_err(|error| StageFailure::system(&error))?;
     ready::wait(&started, holder, context.settings.wait_for_services, &signals, &mut follower)?;
     follower.save(&context.paths);
     Ok(())
