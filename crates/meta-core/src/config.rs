@@ -143,7 +143,7 @@ fn read(root: &Section<'_>, source: &SourceFile) -> Option<Config> {
             Some(launch) => Some(launch?),
             None => None,
         },
-        schedulers,
+        schedulers: schedulers.into_iter().filter_map(|(name, read)| Some((name, read?))).collect(),
         executor,
         runner: runner?,
     })

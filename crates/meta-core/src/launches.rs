@@ -7,6 +7,14 @@ use thiserror::Error;
 
 use crate::name::InstanceName;
 
+mod launch;
+mod totals;
+mod trouble;
+
+pub use launch::{Launch, State, Surplus};
+pub use totals::{InstanceTotals, Totals};
+pub use trouble::Trouble;
+
 /// Seconds for which a launch that did its work stays in the ledger, for `status`.
 const KEEP_DONE_S: u64 = 3600;
 
@@ -33,6 +41,10 @@ pub struct Ledger {
     pub runners: BTreeMap<String, KnownRunner>,
     /// By instance, the digest of a token that GitLab refuses.
     pub refused_tokens: BTreeMap<String, String>,
+    /// What is or was wrong, by what it is about.
+    pub troubles: BTreeMap<String, Trouble>,
+    /// What was counted.
+    pub totals: Totals,
 }
 
 /// A runner, as GitLab showed it. Kept for a while, like [`KnownScope`].
@@ -81,116 +93,6 @@ pub struct ProtectedRefs {
     pub tags: Vec<String>,
 }
 
-/// One submission of the launch command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Launch {
-    /// Reaches the batch job before the submission, so that it can be found there.
-    pub id: String,
-    /// Whose launch command was used.
-    #[serde(with = "instance_name")]
-    pub instance: InstanceName,
-    /// Array tasks; 1 without an array.
-    pub elements: u32,
-    /// Jobs that each element is good for.
-    pub slots: u32,
-    /// The batch system's name for it, once it is known.
-    pub batch_id: Option<String>,
-    /// When the submission began.
-    pub submitted: u64,
-    /// When `state` was last changed.
-    pub changed: u64,
-    /// What is known about it.
-    pub state: State,
-    /// Why it is in this state, in the batch system's words where it has any.
-    pub reason: Option<String>,
-    /// The pending jobs that made the plan ask for it.
-    pub jobs: Vec<u64>,
-    /// Elements that still wait; all of them if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waiting: Option<u32>,
-    /// When each of the elements that run began, by the batch system's count. Sorted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub runs: Vec<u64>,
-    /// Jobs that still waited when elements that were made for them had ended.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lost: Vec<u64>,
-    /// When nobody was first seen to need it while it waits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub surplus_since: Option<u64>,
-    /// Fingerprint of the configuration that would be refused again; only where the refusal is permanent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused_config: Option<String>,
-}
-
-/// What is known about a launch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Written down, and not known to be submitted.
-    Submitting,
-    /// Waits in the batch system.
-    Queued,
-    /// Runs on a node.
-    Running,
-    /// The answer to the submission was lost.
-    Unknown,
-    /// Gone, and its work is done.
-    Done,
-    /// Gone, and its jobs still wait.
-    Lost,
-    /// The submission was refused.
-    Failed,
-    /// Cancelled by us.
-    Cancelled,
-}
-
-impl State {
-    /// Whether the launch may still take jobs.
-    pub fn is_live(self) -> bool {
-        matches!(self, Self::Submitting | Self::Queued | Self::Running | Self::Unknown)
-    }
-
-    /// The word that the file has for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Submitting => "submitting",
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Unknown => "unknown",
-            Self::Done => "done",
-            Self::Lost => "lost",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl Launch {
-    /// Elements that wait or may do so.
-    pub fn waiting_elements(&self) -> u32 {
-        match self.state {
-            State::Submitting | State::Unknown => self.elements,
-            State::Queued => self.waiting.unwrap_or(self.elements),
-            _ => 0,
-        }
-    }
-
-    /// Elements that run.
-    pub fn running_elements(&self) -> u32 {
-        match self.state {
-            State::Queued => self.runs.len() as u32,
-            // An element whose start nobody told of runs all the same.
-            State::Running => (self.runs.len() as u32).max(1),
-            _ => 0,
-        }
-    }
-
-    /// Elements that wait, run, or may do so.
-    pub fn live_elements(&self) -> u32 {
-        self.waiting_elements() + self.running_elements()
-    }
-}
-
 impl Ledger {
     /// Reads the text of a ledger file.
     ///
@@ -210,6 +112,8 @@ impl Ledger {
             renewal_tried: file.renewal_tried,
             runners: file.runners,
             refused_tokens: file.refused_tokens,
+            troubles: file.troubles,
+            totals: file.totals,
         })
     }
 
@@ -223,6 +127,8 @@ impl Ledger {
             renewal_tried: self.renewal_tried,
             runners: &self.runners,
             refused_tokens: &self.refused_tokens,
+            troubles: &self.troubles,
+            totals: &self.totals,
             launches: &self.launches,
         };
         let mut text =
@@ -240,7 +146,7 @@ impl Ledger {
             let age = now.saturating_sub(launch.changed);
             match launch.state {
                 state if state.is_live() => true,
-                State::Done => age < KEEP_DONE_S,
+                State::Done if launch.lost_at.is_empty() => age < KEEP_DONE_S,
                 _ => {
                     let stops = launch.refused_config.is_some();
                     age < KEEP_FAILED_S || (stops && latest.get(&launch.instance) == Some(&launch.id))
@@ -251,6 +157,20 @@ impl Ledger {
         self.warned.retain(|_, at| now.saturating_sub(*at) < KEEP_FAILED_S);
         self.keep_alive.retain(|_, at| now.saturating_sub(*at) < KEEP_FAILED_S);
         self.runners.retain(|_, runner| now.saturating_sub(runner.asked) < KEEP_FAILED_S);
+        self.troubles.retain(|_, trouble| now.saturating_sub(trouble.told) < KEEP_FAILED_S);
+    }
+
+    /// Takes what it says of times after `now` as of `now`. Another login node's clock may be fast, or this one was put
+    /// back: what then seems to have just happened would else not be done again before that time has come.
+    pub fn end_at(&mut self, now: u64) {
+        let lists = [self.keep_alive.values_mut().collect::<Vec<_>>(), self.warned.values_mut().collect()];
+        let times = lists.into_iter().flatten().chain([&mut self.renewal_tried]);
+        let times = times.chain(self.runners.values_mut().map(|runner| &mut runner.asked));
+        let times = times.chain(self.scope.iter_mut().map(|scope| &mut scope.listed));
+        let times = times.chain(self.launches.iter_mut().flat_map(Launch::times));
+        for time in times.chain(self.troubles.values_mut().flat_map(Trouble::times)) {
+            *time = now.min(*time);
+        }
     }
 }
 
@@ -284,6 +204,10 @@ struct FileIn {
     runners: BTreeMap<String, KnownRunner>,
     #[serde(default)]
     refused_tokens: BTreeMap<String, String>,
+    #[serde(default)]
+    troubles: BTreeMap<String, Trouble>,
+    #[serde(default)]
+    totals: Totals,
     launches: Vec<Launch>,
 }
 
@@ -302,6 +226,10 @@ struct FileOut<'a> {
     runners: &'a BTreeMap<String, KnownRunner>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     refused_tokens: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    troubles: &'a BTreeMap<String, Trouble>,
+    #[serde(skip_serializing_if = "Totals::is_empty")]
+    totals: &'a Totals,
     launches: &'a [Launch],
 }
 
@@ -309,103 +237,5 @@ fn is_never(time: &u64) -> bool {
     *time == 0
 }
 
-mod instance_name {
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    use crate::name::InstanceName;
-
-    pub(super) fn serialize<S: Serializer>(name: &InstanceName, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(name.as_str())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InstanceName, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const EXAMPLE: &str = r#"{
-      "version": 1,
-      "launches": [
-        { "id": "6924f1c05e9a41", "instance": "big-node", "elements": 1, "slots": 1, "batch_id": "1234",
-          "submitted": 1790000000, "changed": 1790000000, "state": "queued", "reason": null, "jobs": [4711] }
-      ]
-    }"#;
-
-    fn example() -> Launch {
-        Ledger::parse(EXAMPLE).unwrap().launches.remove(0)
-    }
-
-    #[test]
-    fn the_contract_s_example_is_read_and_comes_back() {
-        let launch = example();
-        assert_eq!(
-            (launch.instance.as_str(), launch.state, launch.jobs.as_slice()),
-            ("big-node", State::Queued, &[4711][..])
-        );
-        let mut ledger = Ledger { launches: vec![launch], ..Ledger::default() };
-        assert_eq!(Ledger::parse(&ledger.render()).unwrap(), ledger);
-        ledger.keep_alive.insert("big-node".to_owned(), 5);
-        ledger.warned.insert(4711, 6);
-        ledger.renewal_tried = 7;
-        ledger.runners.insert("big-node".to_owned(), KnownRunner { id: 5, asked: 8, paused: true });
-        ledger.refused_tokens.insert("big-node".to_owned(), "c0ffee".to_owned());
-        let project = KnownProject {
-            id: 1,
-            path: "g/p".to_owned(),
-            protected: Some(ProtectedRefs::default()),
-            without_ci: true,
-        };
-        ledger.scope = Some(KnownScope { of: "group g".to_owned(), listed: 7, projects: vec![project] });
-        let launch = &mut ledger.launches[0];
-        (launch.waiting, launch.runs, launch.lost) = (Some(1), vec![8, 9], vec![4711]);
-        launch.refused_config = Some("c0ffee".to_owned());
-        assert_eq!(Ledger::parse(&ledger.render()).unwrap(), ledger);
-    }
-
-    #[test]
-    fn what_is_not_a_ledger_is_refused() {
-        let error = |text: &str| Ledger::parse(text).unwrap_err().to_string();
-        assert_eq!(error(""), "it is not a list of launches");
-        assert_eq!(error(&EXAMPLE[..200]), "it is not a list of launches");
-        assert_eq!(error(&EXAMPLE.replace("queued", "asleep")), "it is not a list of launches");
-        assert_eq!(error(&EXAMPLE.replace("big-node", "../x")), "it is not a list of launches");
-        assert_eq!(error(r#"{"version": 2}"#), "it has version 2, and this launcher reads version 1");
-    }
-
-    #[test]
-    fn pruning_keeps_what_may_matter() {
-        let kept = |state, age: u64, refused_config: Option<&str>| {
-            let launch = Launch {
-                state,
-                changed: 1000,
-                refused_config: refused_config.map(str::to_owned),
-                ..example()
-            };
-            let mut ledger = Ledger { launches: vec![launch], ..Ledger::default() };
-            ledger.prune(1000 + age);
-            !ledger.launches.is_empty()
-        };
-        let year = 365 * 24 * 3600;
-        for state in [State::Submitting, State::Queued, State::Running, State::Unknown] {
-            assert!(kept(state, year, None), "{state:?}");
-        }
-        assert!(kept(State::Done, 3599, None) && !kept(State::Done, 3600, None));
-        assert!(kept(State::Lost, 24 * 3600 - 1, None) && !kept(State::Lost, 24 * 3600, None));
-        assert!(kept(State::Failed, year, Some("c0ffee")) && !kept(State::Failed, year, None));
-        // A refusal stops its instance no longer once something else has happened to it.
-        let refused = Launch {
-            id: "old".to_owned(),
-            state: State::Failed,
-            refused_config: Some("c0ffee".to_owned()),
-            changed: 0,
-            ..example()
-        };
-        let mut ledger = Ledger { launches: vec![refused, example()], ..Ledger::default() };
-        ledger.prune(year);
-        assert_eq!(ledger.launches, [example()]);
-    }
-}
+mod tests;

@@ -37,10 +37,10 @@ impl LostJobs {
     pub(crate) fn new(launches: &[Launch]) -> Self {
         let mut jobs: HashMap<u64, (u32, u64)> = HashMap::new();
         for launch in launches {
-            for &job in &launch.lost {
+            for (&job, &at) in &launch.lost_at {
                 let (count, last) = jobs.entry(job).or_default();
                 *count += 1;
-                *last = launch.changed.max(*last);
+                *last = at.max(*last);
             }
         }
         Self(jobs)
@@ -90,6 +90,8 @@ pub(crate) fn hold(launches: &[&Launch], fingerprint: &str, now: u64) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::testing::launch;
 
@@ -110,9 +112,9 @@ mod tests {
 
     #[test]
     fn a_job_comes_back_later_each_time_and_is_given_up_in_the_end() {
-        let lost = |changed| Launch { state: State::Lost, changed, lost: vec![7], ..launch("a", 1) };
+        let lost = |at| Launch { state: State::Lost, lost_at: BTreeMap::from([(7, at)]), ..launch("a", 1) };
         let retry = |times: &[u64], now| {
-            let launches: Vec<Launch> = times.iter().map(|&changed| lost(changed)).collect();
+            let launches: Vec<Launch> = times.iter().map(|&at| lost(at)).collect();
             LostJobs::new(&launches).retry(7, now)
         };
         assert_eq!(retry(&[], 0), Retry::Now);

@@ -51,5 +51,5 @@ pub(crate) fn run(args: &Args, environment: &Environment) -> Result<u8, Launcher
 fn once(paths: &Paths, environment: &Environment) -> Result<u8, LauncherError> {
     let setup = Setup::load(paths, environment)?;
     let gitlab = session::connect(&setup.config, environment).map_err(LauncherError::Session)?;
-    tick(&setup, &gitlab, &mut Troubles::default(), &|| false)
+    Ok(tick(&setup, &gitlab, &mut Troubles::default(), &|| false).code)
 }

@@ -12,6 +12,7 @@ pub mod supply;
 pub mod surplus;
 
 mod backoff;
+mod book;
 mod cli;
 mod explain;
 mod failure;

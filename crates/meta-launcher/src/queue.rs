@@ -16,6 +16,9 @@ use crate::search_path;
 use crate::setup::Setup;
 use crate::troubles::Troubles;
 
+/// What [`Troubles`] calls it.
+const ABOUT: &str = "the batch system";
+
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Lists the jobs, and looks up how those of `launches` ended that are gone from the list. A query that fails says
@@ -33,14 +36,14 @@ pub(crate) fn look(
                 "the batch system says too much, so nothing is launched: `{command}` printed more than {} MiB\nhint: let `query` in `[schedulers]` ask for this account's jobs only",
                 process::OUTPUT_LIMIT >> 20
             );
-            troubles.error("batch", &text);
+            troubles.error(ABOUT, &text);
             return Ok(Batch::Unknown);
         }
         Ok(output) => String::from_utf8_lossy(&output.stdout).into_owned(),
         Err(error) => {
             let hint = search_path::hint(&error, &command, setup.environment);
             let text = format!("the batch system does not answer, so nothing is launched: {error}{hint}");
-            troubles.error("batch", &text);
+            troubles.error(ABOUT, &text);
             return Ok(Batch::Unknown);
         }
     };
@@ -50,11 +53,11 @@ pub(crate) fn look(
             let text = format!(
                 "the batch system's answer is not understood, so nothing is launched: `{command}`: {misread}\nhint: call it by hand, and mend `entry` or `heading` in `[schedulers]` if that is what it always says"
             );
-            troubles.error("batch", &text);
+            troubles.error(ABOUT, &text);
             return Ok(Batch::Unknown);
         }
     };
-    troubles.over("batch");
+    troubles.over(ABOUT);
     entries.extend(history(setup, scheduler, launches, &entries)?);
     Ok(Batch::Known(entries))
 }

@@ -24,13 +24,9 @@ pub(crate) fn run(paths: &Paths, environment: &Environment) -> Result<u8, Launch
     let mut failures = 0;
     loop {
         let mut wait = Duration::from_secs(setup.config.poll.interval_s);
-        match tick(&setup, &gitlab, &mut troubles, &|| signals.stop()) {
-            Ok(_) => {
-                troubles.over("tick");
-                failures = 0;
-            }
-            Err(error) => {
-                troubles.failure("tick", &error);
+        match tick(&setup, &gitlab, &mut troubles, &|| signals.stop()).failure {
+            None => failures = 0,
+            Some(error) => {
                 failures += 1;
                 wait = wait_after(&error, failures, wait);
                 if error.is_refused_token() {

@@ -138,6 +138,10 @@ fn apply(launch: &mut Launch, found: Found, now: u64) -> u32 {
     match found {
         Found::Unchanged => 0,
         Found::Alive(alive) => {
+            if !launch.state.is_live() {
+                // It was only out of sight, or was put into the queue again.
+                launch.lost_at.clear();
+            }
             let running = alive.runs.len() as u32;
             // A start that nobody tells is that of the last look, or now.
             let mut known = std::mem::take(&mut launch.runs).into_iter();
@@ -149,7 +153,7 @@ fn apply(launch: &mut Launch, found: Found, now: u64) -> u32 {
             launch.elements = launch.elements.max(alive.listed);
             launch.waiting = Some(alive.waiting).filter(|&waiting| waiting != launch.elements);
             if alive.waiting == 0 {
-                launch.surplus_since = None;
+                launch.surplus = None;
             }
             let state = if alive.waiting > 0 { State::Queued } else { State::Running };
             change(launch, state, alive.reason, now);
@@ -160,7 +164,7 @@ fn apply(launch: &mut Launch, found: Found, now: u64) -> u32 {
             0
         }
         Found::NeverSubmitted => {
-            launch.lost = launch.jobs.clone();
+            launch.lost_at = launch.jobs.iter().map(|&job| (job, now)).collect();
             change(launch, State::Lost, Some("it never came to the queue".to_owned()), now);
             0
         }
@@ -210,15 +214,14 @@ fn judge(launches: &mut [Launch], ended: &[Ended], facts: &Facts) {
         }
         for ended in ended.into_iter().rev() {
             let launch = &mut launches[ended.index];
+            // Jobs that it lost with elements that ended earlier were counted then: each time counts towards giving up.
+            let known = launch.lost_at.keys().filter(|job| open.remove(job)).count();
             let capacity = u64::from(ended.elements) * u64::from(launch.slots);
             let lost: Vec<u64> = (0..capacity).map_while(|_| open.pop_last()).collect();
-            if lost.is_empty() {
+            if known == 0 && lost.is_empty() {
                 continue;
             }
-            // A launch loses a job once, however often it is looked at: each time counts towards giving up.
-            let lost: Vec<u64> = lost.into_iter().rev().filter(|job| !launch.lost.contains(job)).collect();
-            launch.lost.extend(lost);
-            launch.changed = facts.now;
+            launch.lost_at.extend(lost.into_iter().map(|job| (job, facts.now)));
             if !launch.state.is_live() {
                 launch.state = State::Lost;
             }

@@ -16,7 +16,7 @@ use meta_core::template::Template;
 use meta_core::variables::Variables;
 use meta_host::arguments::Paths;
 use meta_host::files::read_private_if_any;
-use meta_host::{Environment, configuration};
+use meta_host::{Environment, clock, configuration};
 use sha2::{Digest, Sha256};
 
 use crate::failure::LauncherError;
@@ -56,7 +56,9 @@ impl<'a> Setup<'a> {
         let ledger = read(&self.paths.launches(self.name()), |path, text| {
             Ledger::parse(text).map_err(|source| LauncherError::Ledger { path, source })
         })?;
-        Ok(ledger.unwrap_or_default())
+        let mut ledger = ledger.unwrap_or_default();
+        ledger.end_at(clock::now());
+        Ok(ledger)
     }
 
     /// The launch command of one instance, with the variables that only `[launch]` has.
@@ -131,6 +133,11 @@ impl<'a> Setup<'a> {
         for (name, error) in failures {
             troubles.failure(&about_command(name), &error);
         }
+        // Without a registration an instance may still have launches in the queue.
+        let asked = asked.or_else(|| {
+            let mut commands = self.config.instances.keys().filter_map(|name| self.command(name, "", 1).ok());
+            commands.find_map(|command| self.description(&command.scheduler))
+        });
         Ok((sites, asked))
     }
 

@@ -25,6 +25,8 @@ struct Status {
     instances: Vec<InstanceStatus>,
     launches: Vec<LaunchStatus>,
     unmatched: Vec<Unmatched>,
+    /// What ticks have met, and what lasts.
+    troubles: Vec<TroubleStatus>,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,6 +69,13 @@ struct Unmatched {
     reason: String,
 }
 
+#[derive(Debug, Serialize)]
+struct TroubleStatus {
+    about: String,
+    age_s: u64,
+    text: String,
+}
+
 /// Prints it; returns an exit code.
 pub(crate) fn run(paths: &Paths, environment: &Environment, as_json: bool) -> Result<u8, LauncherError> {
     let seen = look(paths, environment)?;
@@ -82,6 +91,12 @@ pub(crate) fn run(paths: &Paths, environment: &Environment, as_json: bool) -> Re
 }
 
 fn status(seen: Seen) -> Status {
+    let lasting = seen.ledger.troubles.into_iter().filter(|(_, trouble)| trouble.over.is_none());
+    let troubles = lasting.map(|(about, trouble)| TroubleStatus {
+        about,
+        age_s: seen.now.saturating_sub(trouble.since),
+        text: trouble.text,
+    });
     let mut launches = seen.ledger.launches;
     let mut status = Status {
         version: 1,
@@ -92,6 +107,7 @@ fn status(seen: Seen) -> Status {
         instances: Vec::new(),
         launches: Vec::new(),
         unmatched: Vec::new(),
+        troubles: troubles.collect(),
     };
     if let Some((facts, plan)) = seen.tick {
         status.batch_known = facts.batch != Batch::Unknown;
@@ -162,6 +178,9 @@ fn for_people(status: &Status) -> String {
             instance.notes.iter().map(|note| format!("{}: {}", instance.name, one_line(note)))
         })
         .chain(status.unmatched.iter().map(|job| format!("job {}: {}", job.job, job.reason)))
+        .chain(status.troubles.iter().map(|trouble| {
+            format!("trouble with {} for {}: {}", trouble.about, age(trouble.age_s), one_line(&trouble.text))
+        }))
         .collect();
     if !notes.is_empty() {
         text.push_str(&format!("\n{}\n", notes.join("\n")));

@@ -1,6 +1,6 @@
 //! Launches that wait in vain, because their jobs were cancelled or taken by somebody else.
 
-use meta_core::launches::{Launch, State};
+use meta_core::launches::{Launch, State, Surplus};
 use meta_core::name::InstanceName;
 
 use crate::facts::{Batch, Facts, QueueState};
@@ -48,6 +48,10 @@ impl Cancellation {
 }
 
 /// Cancels queued elements that no waiting job needs, newest first, once they were seen to be surplus in two ticks.
+///
+/// The batch system was asked first, so some elements that it calls queued have taken a job since, and look surplus. They
+/// are those that have left the queue by the next look. Running elements are no reason to cancel queued ones: whether they
+/// still take a job is not known.
 pub(crate) fn surplus(
     name: &InstanceName,
     launches: &mut [Launch],
@@ -57,20 +61,23 @@ pub(crate) fn surplus(
     if !facts.jobs_complete || facts.batch == Batch::Unknown {
         return Vec::new();
     }
-    let mut spare = outlook.supply.slots().saturating_sub(outlook.waiting);
+    let mut spare = outlook.supply.queued.saturating_sub(outlook.waiting);
+    let own = launches.iter().zip(&facts.launches).filter(|(launch, _)| launch.instance == *name);
+    let (mut noted, mut left) = (0, 0);
+    for (launch, before) in own {
+        noted += before.surplus.map_or(0, |surplus| surplus.elements);
+        left += before.waiting_elements().saturating_sub(launch.waiting_elements());
+    }
+    let mut confirmed = u32::saturating_sub(noted, left);
     let mut cancelled = Vec::new();
     for launch in launches.iter_mut().rev().filter(|l| l.instance == *name && l.state == State::Queued) {
         let Some(batch_id) = launch.batch_id.clone() else { continue };
         let slots = u64::from(launch.slots.max(1));
         let elements = launch.waiting_elements().min(u32::try_from(spare / slots).unwrap_or(u32::MAX));
-        if elements == 0 {
-            launch.surplus_since = None;
-            continue;
-        }
         spare -= u64::from(elements) * slots;
-        let since = *launch.surplus_since.get_or_insert(facts.now);
-        // Two ticks may follow each other closely (cron beside a hand); half an interval is a second look.
-        if facts.now.saturating_sub(since) * 2 < facts.limits.interval_s || since >= facts.now {
+        let elements = seen_twice(launch, elements, confirmed, facts);
+        confirmed -= elements;
+        if elements == 0 {
             continue;
         }
         let id = launch.id.clone();
@@ -81,6 +88,23 @@ pub(crate) fn surplus(
         }
     }
     cancelled
+}
+
+/// How many of these surplus elements were surplus at an earlier look, too, and `confirmed` at the most. The others are
+/// noted for the next one.
+fn seen_twice(launch: &mut Launch, elements: u32, confirmed: u32, facts: &Facts) -> u32 {
+    let before = launch.surplus.unwrap_or(Surplus { since: facts.now, elements });
+    let both = before.elements.min(elements);
+    // Two ticks may follow each other closely (cron beside a hand); half an interval is a second look.
+    let is_second = before.since < facts.now && (facts.now - before.since) * 2 >= facts.limits.interval_s;
+    let (twice, noted) = if is_second {
+        let twice = both.min(confirmed);
+        (twice, Surplus { since: facts.now, elements: elements - twice })
+    } else {
+        (0, Surplus { since: before.since, elements: both })
+    };
+    launch.surplus = Some(noted).filter(|noted| noted.elements > 0);
+    twice
 }
 
 /// The last tasks of an array that wait; `None` if the list does not tell them apart.

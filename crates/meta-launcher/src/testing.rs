@@ -25,8 +25,8 @@ pub(crate) fn launch(instance: &str, number: u64) -> Launch {
         jobs: Vec::new(),
         waiting: None,
         runs: Vec::new(),
-        lost: Vec::new(),
-        surplus_since: None,
+        lost_at: BTreeMap::new(),
+        surplus: None,
         refused_config: None,
     }
 }

@@ -1,116 +1,181 @@
 //! One tick: lease, ledger, facts, plan, apply. The ledger is saved before and after every submission.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::facts::Facts;
-use crate::outlook::Note;
-use crate::plan::{Action, NewLaunch, Plan, plan};
-use crate::surplus::Cancellation;
 use meta_core::launches::{Launch, Ledger, State};
 use meta_core::name::InstanceName;
 use meta_core::registrations::Registrations;
 use meta_gitlab::Client;
-use meta_host::files::{make_data_dir, remove_abandoned, write_private};
-use meta_host::lease::{Lease, LeaseError};
-use meta_host::{clock, exit, process, random};
+use meta_host::{Failure as _, clock, exit, process, random};
 
+use crate::book::Book;
+use crate::facts::Facts;
 use crate::failure::LauncherError;
+use crate::outlook::{Note, Outlook};
+use crate::plan::{Action, NewLaunch, Plan, plan};
 use crate::setup::Setup;
+use crate::surplus::Cancellation;
 use crate::troubles::Troubles;
 use crate::{gather, metrics, queue, renewal, runners, submit};
-
-/// A tick that meets another one leaves soon.
-const LEASE_WAIT: Duration = Duration::from_secs(5);
 
 /// The system id under which instances are kept online. Nothing registers it: removing a runner's last manager would
 /// clear its contact time.
 const KEEP_ALIVE_ID: &str = "r_kept_online";
 
-/// Launches what is missing now; returns an exit code. `stop` is asked between the actions.
+/// What [`Troubles`] calls a GitLab that does not answer.
+const GITLAB: &str = "GitLab";
+
+/// What [`Troubles`] calls a file of figures that cannot be written.
+const FIGURES: &str = "metrics";
+
+/// What [`Troubles`] calls everything else that cuts a tick off.
+const TICK: &str = "the launcher";
+
+/// How a tick ended. What went wrong is told.
+pub(crate) struct Ended {
+    /// The exit code.
+    pub(crate) code: u8,
+    /// What cut it off.
+    pub(crate) failure: Option<LauncherError>,
+}
+
+/// Launches what is missing now. `stop` is asked between the actions.
 pub(crate) fn tick(
     setup: &Setup<'_>,
     gitlab: &Client,
     troubles: &mut Troubles,
     stop: &dyn Fn() -> bool,
-) -> Result<u8, LauncherError> {
-    make_data_dir(&setup.paths.data_dir).map_err(LauncherError::File)?;
-    let mut lease = match Lease::acquire(&setup.paths.lease(setup.name()), LEASE_WAIT) {
-        Ok(lease) => lease,
-        // Whoever holds it does what there is to do.
-        Err(error @ LeaseError::Held { .. }) => {
-            log::info!("nothing is done: {error}");
-            return Ok(exit::DONE);
+) -> Ended {
+    let result = match Book::open(setup) {
+        Ok(Some(book)) => with_book(setup, gitlab, troubles, book, stop),
+        Ok(None) => Ok(()),
+        // Without a ledger nobody remembers that it was told.
+        Err(error) => {
+            troubles.failure(about(&error), &error);
+            Err(error)
         }
-        Err(error) => return Err(LauncherError::Lease(error)),
     };
-    remove_abandoned(&setup.paths.launches(setup.name()));
+    let met = troubles.take_met();
+    match result {
+        Ok(()) => Ended { code: if met { exit::PARTIAL } else { exit::DONE }, failure: None },
+        Err(error) => Ended { code: error.exit_code(), failure: Some(error) },
+    }
+}
+
+/// What [`Troubles`] calls the end of a tick.
+fn about(error: &LauncherError) -> &'static str {
+    match error {
+        LauncherError::GitLab(_) => GITLAB,
+        _ => TICK,
+    }
+}
+
+/// Does the work, and writes down what is wrong, also if that has cut the work off.
+fn with_book(
+    setup: &Setup<'_>,
+    gitlab: &Client,
+    troubles: &mut Troubles,
+    mut book: Book,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), LauncherError> {
+    troubles.recall(book.ledger.troubles.clone());
+    let (figures, before) = (setup.metrics_file(), gitlab.requests());
+    let result = work(setup, gitlab, troubles, &mut book, stop);
+    match &result {
+        Ok(_) => [GITLAB, TICK].into_iter().for_each(|about| troubles.over(about)),
+        Err(error) => troubles.failure(about(error), error),
+    }
+    let requests = gitlab.requests() - before;
+    if let Ok(Some(_)) = figures {
+        book.ledger.totals.gitlab_requests += requests;
+    }
+    let now = clock::now();
+    let renews = match &result {
+        Ok(done) => renewal::is_due(&done.registrations, &book.ledger, setup.launch.start_grace_s, now),
+        Err(_) => false,
+    };
+    if renews {
+        book.ledger.renewal_tried = now;
+    }
+    book.ledger.troubles = troubles.known();
+    book.ledger.prune(now);
+    let saved = book.save();
+    // What cut the tick off was told, and says more than what may follow from it.
+    let done = result?;
+    saved?;
+    let text = metrics::render(setup.name(), &done, &book.ledger, requests);
+    // Figures are not worth more than what follows.
+    match figures.and_then(|path| path.map_or(Ok(()), |path| metrics::write(&path, &text))) {
+        Ok(()) => troubles.over(FIGURES),
+        Err(error) => troubles.failure(FIGURES, &error),
+    }
+    book.ledger.troubles = troubles.known();
+    book.save()?;
+    // The lease is released: `meta-register` needs it.
+    drop(book);
+    if renews {
+        renewal::renew(setup, now, troubles);
+        if let Some(mut book) = Book::open(setup)? {
+            book.ledger.troubles = troubles.known();
+            book.save()?;
+        }
+    }
+    Ok(())
+}
+
+/// What a tick has seen and planned.
+pub(crate) struct Done {
+    pub(crate) registrations: Registrations,
+    pub(crate) facts: Facts,
+    pub(crate) outlooks: BTreeMap<InstanceName, Outlook>,
+    /// Waiting jobs that no instance may take.
+    pub(crate) unmatched: usize,
+}
+
+fn work(
+    setup: &Setup<'_>,
+    gitlab: &Client,
+    troubles: &mut Troubles,
+    book: &mut Book,
+    stop: &dyn Fn() -> bool,
+) -> Result<Done, LauncherError> {
     let registrations = setup.registrations()?;
-    let mut ledger = setup.ledger()?;
-    let saved = ledger.render();
-    let requests = gitlab.requests();
-    let facts = gather::facts(setup, &mut ledger, &registrations, gitlab, troubles, &mut || {
+    let Book { ledger, lease, .. } = &mut *book;
+    let facts = gather::facts(setup, ledger, &registrations, gitlab, troubles, &mut || {
         lease.renew().map_err(LauncherError::Lease)
     })?;
-    let plan = plan(&facts);
+    let Plan { actions, outlooks, unmatched } = plan(&facts);
+    for (instance, outlook) in &outlooks {
+        let about = format!("registration of `{instance}`");
+        if outlook.notes.contains(&Note::NotRegistered) {
+            let text = format!(
+                "instance `{instance}` has waiting jobs and is not registered\nhint: run `gitlab-meta-runner configure`"
+            );
+            troubles.error(&about, &text);
+        } else {
+            troubles.over(&about);
+        }
+    }
     let mut tick = Tick {
         setup,
         gitlab,
         troubles,
         registrations,
         facts,
-        lease,
-        ledger,
-        saved,
-        failed: false,
+        book,
         refused: BTreeSet::new(),
         is_stuck: false,
     };
-    let Plan { actions, outlooks, unmatched } = plan;
-    for (instance, outlook) in &outlooks {
-        if outlook.notes.contains(&Note::NotRegistered) {
-            let jobs = outlook.waiting;
-            let text = format!(
-                "instance `{instance}` has waiting jobs ({jobs}) and is not registered\nhint: run `gitlab-meta-runner configure`"
-            );
-            tick.troubles.error(instance.as_str(), &text);
-        }
-    }
     for action in actions {
         if stop() {
             break;
         }
         // Each may take minutes.
-        tick.lease.renew().map_err(LauncherError::Lease)?;
+        tick.book.lease.renew().map_err(LauncherError::Lease)?;
         tick.perform(action)?;
     }
-    let now = clock::now();
-    let renews = renewal::is_due(&tick.registrations, &tick.ledger, setup.launch.start_grace_s, now);
-    if renews {
-        tick.ledger.renewal_tried = now;
-    }
-    tick.ledger.prune(now);
-    tick.save()?;
-    let failed = tick.failed;
-    let text = metrics::render(
-        setup.name(),
-        &tick.facts,
-        &tick.ledger,
-        &outlooks,
-        unmatched.len(),
-        gitlab.requests() - requests,
-    );
-    // Figures are not worth more than what follows.
-    match setup.metrics_file().and_then(|path| path.map_or(Ok(()), |path| metrics::write(&path, &text))) {
-        Ok(()) => tick.troubles.over("metrics"),
-        Err(error) => tick.troubles.failure("metrics", &error),
-    }
-    // The lease is released.
-    drop(tick);
-    if renews {
-        renewal::renew(setup, now, troubles);
-    }
-    Ok(if troubles.take_met() | failed { exit::PARTIAL } else { exit::DONE })
+    Ok(Done { registrations: tick.registrations, facts: tick.facts, outlooks, unmatched: unmatched.len() })
 }
 
 struct Tick<'a> {
@@ -119,12 +184,7 @@ struct Tick<'a> {
     troubles: &'a mut Troubles,
     registrations: Registrations,
     facts: Facts,
-    lease: Lease,
-    ledger: Ledger,
-    /// The file's text.
-    saved: String,
-    /// Whether something went wrong.
-    failed: bool,
+    book: &'a mut Book,
     /// Instances whose launch was refused in this tick: the next one would be, too.
     refused: BTreeSet<InstanceName>,
     /// Whether a submission did not come back. The next one would not, either.
@@ -135,7 +195,7 @@ impl Tick<'_> {
     fn perform(&mut self, action: Action) -> Result<(), LauncherError> {
         match action {
             Action::Settle(settled) => {
-                self.replace(settled);
+                self.book.replace(settled);
                 Ok(())
             }
             Action::KeepOnline(instance) => {
@@ -148,7 +208,7 @@ impl Tick<'_> {
                     "job {job} still waits: GitLab drops it in less than {} h (retry it in GitLab then)",
                     hours + 1
                 );
-                self.ledger.warned.insert(job, self.facts.now);
+                self.book.ledger.warned.insert(job, self.facts.now);
                 Ok(())
             }
             Action::Cancel(cancelled) => self.cancel(&cancelled),
@@ -158,17 +218,18 @@ impl Tick<'_> {
 
     fn keep_online(&mut self, instance: &InstanceName) {
         let Some(registration) = self.registrations.get(instance) else { return };
+        let about = format!("token of `{instance}`");
         match self.gitlab.keep_runner_alive(&registration.token, KEEP_ALIVE_ID) {
             Ok(true) => {
-                runners::note_token(&mut self.ledger, instance, registration, true);
-                self.troubles.over(instance.as_str());
+                runners::note_token(&mut self.book.ledger, instance, registration, true);
+                self.troubles.over(&about);
             }
             Ok(false) => {
-                runners::note_token(&mut self.ledger, instance, registration, false);
+                runners::note_token(&mut self.book.ledger, instance, registration, false);
                 let text = format!(
                     "GitLab refuses the token of instance `{instance}`\nhint: `gitlab-meta-runner configure` gets a new one"
                 );
-                self.troubles.error(instance.as_str(), &text);
+                self.troubles.error(&about, &text);
             }
             // The next tick tries again.
             Err(error) => {
@@ -176,12 +237,12 @@ impl Tick<'_> {
                 return;
             }
         }
-        self.ledger.keep_alive.insert(instance.to_string(), self.facts.now);
+        self.book.ledger.keep_alive.insert(instance.to_string(), self.facts.now);
     }
 
     fn cancel(&mut self, cancelled: &[Cancellation]) -> Result<(), LauncherError> {
         let instance = |cancellation: &Cancellation| {
-            let launch = self.ledger.launches.iter().find(|launch| launch.id == cancellation.id)?;
+            let launch = self.book.ledger.launches.iter().find(|launch| launch.id == cancellation.id)?;
             Some(&launch.instance)
         };
         // Whichever can be expanded: they are all of one batch system.
@@ -200,7 +261,7 @@ impl Tick<'_> {
                 line.args.extend(self.setup.expand(scheduler.task.as_slice(), &variables)?);
             }
         }
-        self.lease.renew_ahead(command.timeout_s).map_err(LauncherError::Lease)?;
+        self.book.lease.renew_ahead(command.timeout_s).map_err(LauncherError::Lease)?;
         let result = process::run(&line, Duration::from_secs(command.timeout_s))
             .and_then(|output| output.require_success(&line));
         if let Err(error) = result {
@@ -208,12 +269,13 @@ impl Tick<'_> {
             log::info!("not everything was cancelled: {error}");
             return Ok(());
         }
+        let Ledger { launches, totals, .. } = &mut self.book.ledger;
         for cancellation in cancelled {
-            let Some(launch) = self.ledger.launches.iter_mut().find(|launch| launch.id == cancellation.id)
-            else {
+            let Some(launch) = launches.iter_mut().find(|launch| launch.id == cancellation.id) else {
                 continue;
             };
             log::info!("cancelled `{}`: no job waits for it", launch.id);
+            let before = launch.live_elements();
             if cancellation.tasks.is_empty() {
                 launch.state = State::Cancelled;
                 launch.reason = Some("no job waited for it any more".to_owned());
@@ -222,8 +284,9 @@ impl Tick<'_> {
                 let left = launch.waiting_elements().saturating_sub(cancellation.tasks.len() as u32);
                 launch.waiting = Some(left);
             }
+            totals.of(launch.instance.as_str()).cancelled += u64::from(before - launch.live_elements());
         }
-        self.save()
+        self.book.save()
     }
 
     fn launch(&mut self, new: NewLaunch) -> Result<(), LauncherError> {
@@ -245,12 +308,12 @@ impl Tick<'_> {
             jobs: new.jobs,
             waiting: None,
             runs: Vec::new(),
-            lost: Vec::new(),
-            surplus_since: None,
+            lost_at: BTreeMap::new(),
+            surplus: None,
             refused_config: None,
         };
         let fingerprint = site.fingerprint.clone();
-        let about = format!("the launch of `{}`", launch.instance);
+        let about = format!("launches for `{}`", launch.instance);
         let command = match submit::command(self.setup, &launch) {
             Ok(command) => command,
             Err(error) => {
@@ -259,49 +322,36 @@ impl Tick<'_> {
                 return Ok(());
             }
         };
-        self.troubles.over(&about);
-        self.ledger.launches.push(launch.clone());
-        self.save()?;
-        self.lease.renew_ahead(command.timeout_s).map_err(LauncherError::Lease)?;
+        self.book.ledger.launches.push(launch.clone());
+        self.book.ledger.totals.of(launch.instance.as_str()).launches += u64::from(launch.elements);
+        self.book.save()?;
+        self.book.lease.renew_ahead(command.timeout_s).map_err(LauncherError::Lease)?;
         let refusal = submit::submit(self.setup, &mut launch, &command, &fingerprint);
         match refusal {
             Some(text) => {
-                log::error!("the launch for instance `{}` failed: {text}", launch.instance);
-                self.failed = true;
+                // The next one has another id, and the same trouble.
+                let text = text.replace(&launch.id, "$LAUNCH_ID");
+                let text = format!("the launch for instance `{}` failed: {text}", launch.instance);
+                self.troubles.error(&about, &text);
+                if launch.state == State::Failed {
+                    let totals = self.book.ledger.totals.of(launch.instance.as_str());
+                    totals.refused += u64::from(launch.elements);
+                }
                 self.is_stuck = launch.state == State::Unknown;
                 self.refused.insert(launch.instance.clone());
             }
-            None => log::info!(
-                "launched `{}` for instance `{}`: {} jobs",
-                launch.id,
-                launch.instance,
-                launch.jobs.len()
-            ),
+            None => {
+                self.troubles.over(&about);
+                let (id, instance, jobs) = (&launch.id, &launch.instance, launch.jobs.len());
+                log::info!("launched `{id}` for instance `{instance}`: {jobs} jobs");
+            }
         }
-        self.replace(launch);
-        self.save()
+        self.book.replace(launch);
+        self.book.save()
     }
 
     /// Unique among our launches on all login nodes, and always of the same length: the time, and chance.
     fn new_id(now: u64) -> String {
         format!("{:08x}{:06x}", now & 0xffff_ffff, random::number() & 0xff_ffff)
-    }
-
-    fn replace(&mut self, changed: Launch) {
-        if let Some(launch) = self.ledger.launches.iter_mut().find(|launch| launch.id == changed.id) {
-            *launch = changed;
-        }
-    }
-
-    /// Writes the ledger if it has changed. A lease that another process took over ends the tick before that.
-    fn save(&mut self) -> Result<(), LauncherError> {
-        self.lease.renew().map_err(LauncherError::Lease)?;
-        let text = self.ledger.render();
-        if text != self.saved {
-            let path = self.setup.paths.launches(self.setup.name());
-            write_private(&path, text.as_bytes()).map_err(LauncherError::File)?;
-            self.saved = text;
-        }
-        Ok(())
     }
 }

@@ -1,38 +1,48 @@
-//! Troubles that last: each is told when it begins or changes, not at every tick.
+//! Troubles that last: each is told when it begins or changes, and once an hour, not at every tick.
 
 use std::collections::BTreeMap;
 
-/// What was told, by what it is about.
+use meta_core::launches::Trouble;
+use meta_host::clock;
+
+/// What is wrong, by what it is about.
 #[derive(Debug, Default)]
 pub(crate) struct Troubles {
-    told: BTreeMap<String, String>,
+    known: BTreeMap<String, Trouble>,
     /// Whether there was any in this tick.
     met: bool,
 }
 
 impl Troubles {
+    /// Goes on where the tick that wrote the ledger has stopped, in this process or another one.
+    pub(crate) fn recall(&mut self, known: BTreeMap<String, Trouble>) {
+        self.known = known;
+    }
+
+    /// For the ledger.
+    pub(crate) fn known(&self) -> BTreeMap<String, Trouble> {
+        self.known.clone()
+    }
+
     /// Tells it, unless that was done.
     pub(crate) fn error(&mut self, about: &str, text: &str) {
-        self.met = true;
-        if self.told.get(about).is_none_or(|told| told != text) {
+        if self.is_to_be_told(about, text) {
             log::error!("{text}");
-            self.told.insert(about.to_owned(), text.to_owned());
         }
     }
 
     /// Like [`Troubles::error`], for an error that has its own form.
     pub(crate) fn failure(&mut self, about: &str, error: &dyn meta_host::Failure) {
-        self.met = true;
-        let text = error.report();
-        if self.told.get(about).is_none_or(|told| *told != text) {
+        if self.is_to_be_told(about, error.report().trim_start_matches("error: ")) {
             meta_host::app::report(error);
-            self.told.insert(about.to_owned(), text);
         }
     }
 
-    /// It is over.
+    /// It is not there, or not any more.
     pub(crate) fn over(&mut self, about: &str) {
-        if self.told.remove(about).is_some() {
+        if let Some(trouble) = self.known.get_mut(about)
+            && trouble.is_over(clock::now())
+        {
             log::warn!("{about}: it works again");
         }
     }
@@ -40,5 +50,17 @@ impl Troubles {
     /// Whether there was any since the last call.
     pub(crate) fn take_met(&mut self) -> bool {
         std::mem::take(&mut self.met)
+    }
+
+    fn is_to_be_told(&mut self, about: &str, text: &str) -> bool {
+        self.met = true;
+        let now = clock::now();
+        match self.known.get_mut(about) {
+            Some(trouble) => trouble.is_met(text, now),
+            None => {
+                self.known.insert(about.to_owned(), Trouble::new(text, now));
+                true
+            }
+        }
     }
 }

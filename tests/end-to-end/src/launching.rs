@@ -224,10 +224,16 @@ impl Launching {
     pub fn age(&self, seconds: u64) {
         let mut ledger = self.ledger();
         for launch in ledger["launches"].as_array_mut().expect("a list") {
-            for key in ["submitted", "changed", "surplus_since"] {
-                if let Some(time) = launch.get(key).and_then(Value::as_u64) {
-                    launch[key] = json!(time - seconds);
+            let older = |value: &mut Value| {
+                if let Some(time) = value.as_u64() {
+                    *value = json!(time - seconds);
                 }
+            };
+            for key in ["submitted", "changed"] {
+                older(&mut launch[key]);
+            }
+            if let Some(Value::Object(jobs)) = launch.get_mut("lost_at") {
+                jobs.values_mut().for_each(older);
             }
         }
         self.write("data/bed.launches.json", &ledger.to_string());

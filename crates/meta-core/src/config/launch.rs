@@ -54,7 +54,7 @@ pub const START_GRACE_S: u64 = WAIT_TIMEOUT_S + NODE_START_S;
 /// `None` where the executable is missing or wrong.
 pub(super) fn read(
     section: Section<'_>,
-    schedulers: &BTreeMap<String, SchedulerConfig>,
+    schedulers: &BTreeMap<String, Option<SchedulerConfig>>,
 ) -> Option<LaunchConfig> {
     let executable = section.template("executable", Use::Path);
     if section.get("executable").is_none() {
@@ -101,7 +101,7 @@ impl LaunchConfig {
 
 fn read_scheduler(
     section: &Section<'_>,
-    schedulers: &BTreeMap<String, SchedulerConfig>,
+    schedulers: &BTreeMap<String, Option<SchedulerConfig>>,
 ) -> Option<Scheduler> {
     let (text, span) = section.string("scheduler")?;
     if text == "none" {

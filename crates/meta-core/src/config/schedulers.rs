@@ -86,15 +86,13 @@ impl fmt::Debug for Pattern {
     }
 }
 
-/// What the file says, and Slurm, unless the file has a table of that name.
-pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, SchedulerConfig> {
-    let mut schedulers = BTreeMap::from([(SLURM.to_owned(), slurm())]);
+/// What the file says, and Slurm, unless the file has a table of that name. `None` for tables with problems.
+pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Option<SchedulerConfig>> {
+    let mut schedulers = BTreeMap::from([(SLURM.to_owned(), Some(slurm()))]);
     let Some(section) = root.section("schedulers") else { return schedulers };
     for (key, item) in section.table().iter() {
         let Some(table) = section.section_of(key, item) else { continue };
-        if let Some(scheduler) = read_scheduler(&table) {
-            schedulers.insert(key.to_owned(), scheduler);
-        }
+        schedulers.insert(key.to_owned(), read_scheduler(&table));
     }
     schedulers
 }

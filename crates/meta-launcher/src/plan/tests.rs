@@ -165,7 +165,8 @@ fn a_surplus_launch_is_cancelled_at_the_second_look() {
     facts.jobs = vec![job(7, "a")];
     assert_eq!(asked(&facts), [""; 0]);
     facts.launches = settled(&facts);
-    assert_eq!(facts.launches.iter().map(|l| l.surplus_since).collect::<Vec<_>>(), [None, Some(NOW)]);
+    let noted: Vec<_> = facts.launches.iter().map(|l| l.surplus.map(|s| (s.since, s.elements))).collect();
+    assert_eq!(noted, [None, Some((NOW, 1))]);
     facts.now += 14;
     assert_eq!(asked(&facts), [""; 0]);
     facts.now += 1;
@@ -175,16 +176,75 @@ fn a_surplus_launch_is_cancelled_at_the_second_look() {
     assert_eq!(asked(&partial), [""; 0]);
     facts.jobs.push(job(8, "a"));
     assert_eq!(asked(&facts), [""; 0]);
-    assert_eq!(settled(&facts)[1].surplus_since, None);
+    assert_eq!(settled(&facts)[1].surplus, None);
 }
 
-/// The ledger after the plan's settling.
+#[test]
+fn elements_that_are_surplus_for_the_first_time_are_left_though_others_were_before() {
+    let mut facts = facts(&["a"]);
+    facts.launches = vec![Launch { elements: 9, ..launch("a", 1) }];
+    let tasks = |last| QueueEntry { tasks: vec![1..=last], ..waits(1) };
+    let mut look = |last, jobs: u64| {
+        facts.now += 30;
+        facts.batch = queue(vec![tasks(last)]);
+        facts.jobs = (1..=jobs).map(|id| job(id, "a")).collect();
+        let asked = asked(&facts);
+        facts.launches = settled(&facts);
+        asked
+    };
+    assert_eq!(look(9, 8), [""; 0]);
+    assert_eq!(look(9, 5), ["-L1[9]"]);
+    assert_eq!(look(8, 5), ["-L1[6, 7, 8]"]);
+    // What was cancelled is forgotten: the next one needs two looks again.
+    assert_eq!(look(5, 4), [""; 0]);
+    assert_eq!(look(5, 4), ["-L1[5]"]);
+}
+
+#[test]
+fn a_queue_that_moves_between_the_two_questions_shows_no_surplus() {
+    let mut facts = facts(&["a"]);
+    facts.launches = vec![Launch { elements: 20, ..launch("a", 1) }];
+    let first = |state, tasks: std::ops::RangeInclusive<u32>| QueueEntry {
+        tasks: vec![tasks],
+        ..entry(1, state, "Priority")
+    };
+    // Two elements have started, found their jobs and ended each time, after the batch system was asked and before GitLab is.
+    for done in (0..18).step_by(2) {
+        facts.now += 30;
+        facts.batch = queue(vec![first(QueueState::Waiting, done + 1..=20)]);
+        facts.jobs = (u64::from(done) + 3..=20).map(|id| job(id, "a")).collect();
+        assert_eq!(asked(&facts), [""; 0], "{done}");
+        facts.launches = settled(&facts);
+        assert_eq!(facts.launches[0].lost_at, BTreeMap::new());
+    }
+    // One that runs may have had its job: nothing tells.
+    facts.jobs = vec![job(20, "a")];
+    for _ in 0..3 {
+        facts.now += 30;
+        facts.batch = queue(vec![first(QueueState::Running, 19..=19), first(QueueState::Waiting, 20..=20)]);
+        assert_eq!(asked(&facts), [""; 0]);
+        facts.launches = settled(&facts);
+    }
+}
+
+/// The ledger after the plan's settling, and after tasks were cancelled.
 fn settled(facts: &Facts) -> Vec<Launch> {
     let mut launches = facts.launches.clone();
     for action in plan(facts).actions {
-        if let Action::Settle(now) = action {
-            let place = launches.iter_mut().find(|launch| launch.id == now.id).unwrap();
-            *place = now;
+        let place = |id: &str| facts.launches.iter().position(|launch| launch.id == id).unwrap();
+        match action {
+            Action::Settle(now) => {
+                let index = place(&now.id);
+                launches[index] = now;
+            }
+            Action::Cancel(cancelled) => {
+                for cancellation in cancelled {
+                    let launch = &mut launches[place(&cancellation.id)];
+                    let left = launch.waiting_elements() - cancellation.tasks.len() as u32;
+                    launch.waiting = Some(left);
+                }
+            }
+            _ => {}
         }
     }
     launches
@@ -222,7 +282,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                     slots,
                     changed: NOW - age,
                     runs: if state == State::Running { vec![NOW - age] } else { Vec::new() },
-                    lost: if state == State::Lost { vec![for_job] } else { Vec::new() },
+                    lost_at: (state == State::Lost).then_some((for_job, NOW - 30)).into_iter().collect(),
                     jobs: vec![for_job],
                     ..launch(TAGS[instance], number)
                 });

@@ -1,6 +1,11 @@
 //! What a look at the queue makes of a launch.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
 use super::*;
+use crate::backoff::{LostJobs, Retry};
 use crate::testing::{NOW, entry, facts, job, launch};
 
 /// One launch of instance `a`, one queue, jobs that wait: the launch's state, batch id and reason after a tick.
@@ -170,14 +175,150 @@ fn the_elements_of_an_array_are_counted_and_those_that_end_in_vain_are_lost() {
     facts.launches = settle(&facts);
     let launch = &facts.launches[0];
     assert_eq!((launch.state, launch.waiting_elements(), launch.runs.len()), (State::Queued, 2, 2));
-    assert_eq!(launch.lost, [0; 0]);
+    assert_eq!(lost(launch), [0; 0]);
     // One of the running elements is gone; the other one still looks for a job, and two wait: one job is left.
     facts.batch = Batch::Known(array(&[(QueueState::Waiting, 3..=4), (QueueState::Running, 2..=2)]));
     facts.launches = settle(&facts);
     let launch = &facts.launches[0];
-    assert_eq!((launch.state, launch.live_elements(), launch.lost.as_slice()), (State::Queued, 3, &[9][..]));
+    assert_eq!((launch.state, launch.live_elements(), lost(launch)), (State::Queued, 3, vec![9]));
     // Nothing more is lost by looking again.
     assert_eq!(settle(&facts), facts.launches);
+}
+
+/// The jobs that a launch has lost.
+fn lost(launch: &Launch) -> Vec<u64> {
+    launch.lost_at.keys().copied().collect()
+}
+
+/// How an element of an array ends.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// Without a job.
+    InVain,
+    /// It has taken the oldest job.
+    WithJob,
+}
+
+/// An array with an element for each of the jobs 1, 2, ..., of which one ends between two looks, in this way. Calls
+/// `check` after each look with the launch and the jobs that still wait.
+fn end_one_by_one(ends: &[End], mut check: impl FnMut(u64, &Launch, &BTreeSet<u64>)) {
+    let count = ends.len() as u32;
+    let mut waiting: BTreeSet<u64> = (1..=u64::from(count)).collect();
+    let made = Launch { elements: count, jobs: waiting.iter().copied().collect(), ..launch("a", 1) };
+    let mut facts = Facts { launches: vec![made], ..facts(&["a"]) };
+    for (&end, ended) in ends.iter().zip(1..) {
+        if let End::WithJob = end {
+            waiting.pop_first();
+        }
+        facts.now += 30;
+        facts.jobs = waiting.iter().map(|&id| job(id, "a")).collect();
+        let left = (ended < count).then_some((QueueState::Waiting, ended + 1..=count));
+        let lines: Vec<_> = [(QueueState::Ended, 1..=ended)].into_iter().chain(left).collect();
+        facts.batch = Batch::Known(array(&lines));
+        facts.launches = settle(&facts);
+        assert_eq!(settle(&facts), facts.launches, "another look at the same shows nothing new");
+        check(facts.now, &facts.launches[0], &waiting);
+    }
+}
+
+#[test]
+fn an_array_that_ends_one_by_one_loses_each_job_once_and_at_its_time() {
+    let mut seen = Vec::new();
+    end_one_by_one(&[End::InVain; 3], |_, launch, _| {
+        seen.push((launch.state, launch.lost_at.clone().into_iter().collect::<Vec<_>>()));
+    });
+    let (first, second, third) = ((3, NOW + 30), (2, NOW + 60), (1, NOW + 90));
+    let expected = [
+        (State::Queued, vec![first]),
+        (State::Queued, vec![second, first]),
+        (State::Lost, vec![third, second, first]),
+    ];
+    assert_eq!(seen, expected);
+}
+
+proptest! {
+    #[test]
+    fn what_an_array_has_lost_in_the_end_is_what_still_waits(vain in proptest::collection::vec(any::<bool>(), 1..12)) {
+        let ends: Vec<End> = vain.iter().map(|&vain| if vain { End::InVain } else { End::WithJob }).collect();
+        let mut looks = 0;
+        end_one_by_one(&ends, |now, launch, waiting| {
+            looks += 1;
+            let newly = launch.lost_at.values().filter(|&&at| at == now).count();
+            assert!(newly <= 1, "one element loses one job: {launch:?}");
+            if looks == ends.len() {
+                let still: Vec<u64> = lost(launch).into_iter().filter(|job| waiting.contains(job)).collect();
+                assert_eq!(still, waiting.iter().copied().collect::<Vec<_>>());
+                assert_eq!(launch.state == State::Lost, !waiting.is_empty(), "{launch:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn an_array_that_ends_in_vain_does_not_wear_its_jobs_out() {
+    end_one_by_one(&[End::InVain; 8], |now, launch, waiting| {
+        let lost_jobs = LostJobs::new(std::slice::from_ref(launch));
+        for (&job, &at) in &launch.lost_at {
+            assert!(waiting.contains(&job));
+            let expected = if now < at + 30 { Retry::At(at + 30) } else { Retry::Now };
+            assert_eq!(lost_jobs.retry(job, now), expected, "job {job}");
+        }
+    });
+}
+
+#[test]
+fn what_changes_later_does_not_make_a_loss_younger() {
+    let lost_at = BTreeMap::from([(9, NOW - 25)]);
+    let made = Launch { elements: 2, jobs: vec![8, 9], lost_at, waiting: Some(1), ..launch("a", 1) };
+    let mut facts = Facts { launches: vec![made], ..facts(&["a"]) };
+    facts.jobs = vec![job(8, "a"), job(9, "a")];
+    facts.batch = Batch::Known(array(&[(QueueState::Running, 2..=2)]));
+    let after = settle(&facts);
+    assert_eq!((after[0].state, after[0].changed), (State::Running, NOW));
+    assert_eq!(LostJobs::new(&after).retry(9, NOW), Retry::At(NOW + 5));
+}
+
+#[test]
+fn a_launch_that_is_out_of_sight_for_a_look_has_lost_nothing() {
+    for state in [QueueState::Waiting, QueueState::Running] {
+        let mut facts = facts(&["a"]);
+        facts.launches = vec![Launch { elements: 3, jobs: vec![7, 8, 9], ..launch("a", 1) }];
+        facts.jobs = [7, 8, 9].map(|id| job(id, "a")).into();
+        facts.batch = Batch::Known(array(&[(state, 1..=3)]));
+        facts.launches = settle(&facts);
+        facts.now += 60;
+        facts.batch = Batch::Known(Vec::new());
+        facts.launches = settle(&facts);
+        assert_eq!((facts.launches[0].state, lost(&facts.launches[0])), (State::Lost, vec![7, 8, 9]));
+        facts.batch = Batch::Known(array(&[(state, 1..=3)]));
+        facts.launches = settle(&facts);
+        assert!(facts.launches[0].state.is_live() && facts.launches[0].lost_at.is_empty());
+        assert_eq!(facts.launches[0].live_elements(), 3);
+    }
+}
+
+#[test]
+fn an_element_that_is_put_into_the_queue_again_counts_again() {
+    let mut facts = facts(&["a"]);
+    facts.launches = vec![Launch { elements: 2, jobs: vec![8, 9], ..launch("a", 1) }];
+    facts.jobs = [8, 9].map(|id| job(id, "a")).into();
+    let mut look = |lines: &[_]| {
+        facts.batch = Batch::Known(array(lines));
+        facts.launches = settle(&facts);
+        let launch = &facts.launches[0];
+        (launch.state, launch.waiting_elements(), launch.running_elements(), lost(launch))
+    };
+    let both = [(QueueState::Running, 1..=1), (QueueState::Running, 2..=2)];
+    assert_eq!(look(&both), (State::Running, 0, 2, vec![]));
+    // The node of the second one fails.
+    assert_eq!(
+        look(&[(QueueState::Running, 1..=1), (QueueState::Waiting, 2..=2)]),
+        (State::Queued, 1, 1, vec![])
+    );
+    assert_eq!(look(&both), (State::Running, 0, 2, vec![]));
+    // Both end in vain, and an admin puts both back.
+    assert_eq!(look(&[(QueueState::Ended, 1..=2)]), (State::Lost, 0, 0, vec![8, 9]));
+    assert_eq!(look(&[(QueueState::Waiting, 1..=2)]), (State::Queued, 2, 0, vec![]));
 }
 
 #[test]

@@ -14,6 +14,11 @@ fn check(run: &Run, code: i32, stderr: &Expect) {
     assert_eq!(run.code, Some(code));
 }
 
+/// What a tick says, and its exit code.
+fn tick_says(sandbox: &Sandbox, code: i32, stderr: &Expect) {
+    check(&sandbox.once(), code, stderr);
+}
+
 /// With one waiting job.
 fn waiting() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -22,22 +27,21 @@ fn waiting() -> Sandbox {
 }
 
 fn configure(sandbox: &Sandbox, url: &str, project: &str, token: &str) {
-    let head = format!("url = \"{url}\"\nproject = \"{project}\"\nmanagement_token = \"{token}\"");
-    sandbox.configure_with(&head, BIG, "executable = \"sbatch\"");
+    sandbox.configure_with(&sandbox::head(url, project, token), BIG, "executable = \"sbatch\"");
 }
 
 #[test]
 fn missing_sbatch() {
     let sandbox = waiting();
     sandbox.remove("bin/sbatch");
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         5,
         &expect![[r#"
-        error: the launch for instance `big` failed: cannot start `sbatch --parsable --comment=gitlab-meta-runner/meta/ID`
-        caused by: `sbatch` is not in PATH, which is `HOME/bin:/usr/bin:/bin`
-        hint: cron and systemd have a short PATH: put the line `PATH=<directory of sbatch>:HOME/bin:/usr/bin:/bin` above the others in the crontab; in your shell `command -v sbatch` prints where it is
-    "#]],
+            error: the launch for instance `big` failed: cannot start `sbatch --parsable --comment=gitlab-meta-runner/meta/$LAUNCH_ID`
+            caused by: `sbatch` is not in PATH, which is `HOME/bin:/usr/bin:/bin`
+            hint: cron and systemd have a short PATH: put the line `PATH=<directory of sbatch>:HOME/bin:/usr/bin:/bin` above the others in the crontab; in your shell `command -v sbatch` prints where it is
+        "#]],
     );
     assert_eq!(sandbox.launches()[0]["state"], "failed");
     // It is tried again, but not at once.
@@ -50,14 +54,14 @@ fn missing_sbatch() {
 fn missing_squeue() {
     let sandbox = waiting();
     sandbox.remove("bin/squeue");
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         5,
         &expect![[r#"
-        error: the batch system does not answer, so nothing is launched: cannot start `squeue --me --noheader --states=all '--format=%F|%K|%T|%r|%M|%j|%k'`
-        caused by: `squeue` is not in PATH, which is `HOME/bin:/usr/bin:/bin`
-        hint: cron and systemd have a short PATH: put the line `PATH=<directory of squeue>:HOME/bin:/usr/bin:/bin` above the others in the crontab; in your shell `command -v squeue` prints where it is
-    "#]],
+            error: the batch system does not answer, so nothing is launched: cannot start `squeue --me --noheader --states=all '--format=%F|%K|%T|%r|%M|%j|%k'`
+            caused by: `squeue` is not in PATH, which is `HOME/bin:/usr/bin:/bin`
+            hint: cron and systemd have a short PATH: put the line `PATH=<directory of squeue>:HOME/bin:/usr/bin:/bin` above the others in the crontab; in your shell `command -v squeue` prints where it is
+        "#]],
     );
     assert_eq!(sandbox.queued(), [""; 0]);
 }
@@ -69,13 +73,13 @@ fn a_controller_that_is_away() {
         "squeue",
         "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1",
     );
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         5,
         &expect![[r#"
-        error: the batch system does not answer, so nothing is launched: `squeue --me --noheader --states=all '--format=%F|%K|%T|%r|%M|%j|%k'` ended with exit code 1
-          | slurm_load_jobs error: Unable to contact slurm controller (connect failure)
-    "#]],
+            error: the batch system does not answer, so nothing is launched: `squeue --me --noheader --states=all '--format=%F|%K|%T|%r|%M|%j|%k'` ended with exit code 1
+              | slurm_load_jobs error: Unable to contact slurm controller (connect failure)
+        "#]],
     );
 }
 
@@ -83,14 +87,14 @@ fn a_controller_that_is_away() {
 fn sbatch_that_refuses_for_good() {
     let sandbox = waiting();
     sandbox.fault("before", "echo 'sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified' >&2; exit 1");
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         5,
         &expect![[r#"
-        error: the launch for instance `big` failed: `sbatch --parsable --comment=gitlab-meta-runner/meta/ID` ended with exit code 1
-          | sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified
-        hint: nothing more is tried for `big` before its `[launch]` changes
-    "#]],
+            error: the launch for instance `big` failed: `sbatch --parsable --comment=gitlab-meta-runner/meta/$LAUNCH_ID` ended with exit code 1
+              | sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified
+            hint: nothing more is tried for `big` before its `[launch]` changes
+        "#]],
     );
     sandbox.age(100_000);
     assert_eq!((sandbox.once(), sandbox.calls("sbatch").len()), (silent(), 1));
@@ -100,6 +104,7 @@ fn sbatch_that_refuses_for_good() {
         big             1       0         0        0       1  sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified
 
         big: the submission was refused for good, nothing is tried before the configuration changes: sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified
+        trouble with launches for `big` for 1 d: the launch for instance `big` failed: `sbatch --parsable --comment=gitlab-meta-runner/meta/$LAUNCH_ID` ended with exit code 1; | sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified; hint: nothing more is tried for `big` before its `[launch]` changes
 
         launch          instance  batch id  state   elements  age  reason
         ID  big       -         failed         1  1 d  sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified
@@ -107,27 +112,29 @@ fn sbatch_that_refuses_for_good() {
     // Another configuration is tried at once.
     sandbox.remove("faults/before");
     sandbox.configure(BIG, "args = [\"--account=good\"]");
-    assert_eq!((sandbox.once(), sandbox.queued().len()), (silent(), 1));
+    let end = Run { stderr: "warning: launches for `big`: it works again\n".to_owned(), ..silent() };
+    assert_eq!((sandbox.once(), sandbox.queued().len()), (end, 1));
 }
 
 #[test]
 fn sbatch_that_refuses_for_now() {
     let sandbox = waiting();
     sandbox.fault("before", "echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; echo 'sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user'\"'\"'s size and/or time limits)' >&2; exit 1");
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         5,
         &expect![[r#"
-        error: the launch for instance `big` failed: `sbatch --parsable --comment=gitlab-meta-runner/meta/ID` ended with exit code 1
-          | sbatch: error: QOSMaxSubmitJobPerUserLimit
-          | sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)
-        hint: it is tried again later
-    "#]],
+            error: the launch for instance `big` failed: `sbatch --parsable --comment=gitlab-meta-runner/meta/$LAUNCH_ID` ended with exit code 1
+              | sbatch: error: QOSMaxSubmitJobPerUserLimit
+              | sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)
+            hint: it is tried again later
+        "#]],
     );
     assert_eq!((sandbox.once(), sandbox.calls("sbatch").len()), (silent(), 1));
     sandbox.remove("faults/before");
     sandbox.age(30);
-    assert_eq!((sandbox.once(), sandbox.queued().len()), (silent(), 1));
+    let end = Run { stderr: "warning: launches for `big`: it works again\n".to_owned(), ..silent() };
+    assert_eq!((sandbox.once(), sandbox.queued().len()), (end, 1));
 }
 
 #[test]
@@ -136,13 +143,13 @@ fn sbatch_that_does_not_end() {
     sandbox.configure(BIG, "timeout = 1");
     // A child of its own that would outlive it.
     sandbox.fault("before", "sh -c 'sleep 3; : >\"$0/survived\"' \"$home\" & sleep 60");
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         5,
         &expect![[r#"
-        error: the launch for instance `big` failed: `sbatch --parsable --comment=gitlab-meta-runner/meta/ID` did not end within 1 s and was killed
-        hint: it is looked for in the queue before it is repeated
-    "#]],
+            error: the launch for instance `big` failed: `sbatch --parsable --comment=gitlab-meta-runner/meta/$LAUNCH_ID` did not end within 1 s and was killed
+            hint: it is looked for in the queue before it is repeated
+        "#]],
     );
     assert_eq!(sandbox.launches()[0]["state"], "unknown");
     std::thread::sleep(std::time::Duration::from_secs(3));
@@ -157,11 +164,7 @@ fn sbatch_that_says_much_and_reads_nothing() {
     let sandbox = waiting();
     let script = "y".repeat(300_000);
     sandbox.configure_with(
-        &format!(
-            "url = \"{}\"\nproject = \"{PROJECT}\"\nmanagement_token = \"{}\"",
-            sandbox.gitlab.url(),
-            sandbox.token
-        ),
+        &sandbox.head(),
         BIG,
         &format!("executable = \"sbatch\"\ntimeout = 20\nstdin = \"{script}\""),
     );
@@ -170,7 +173,7 @@ fn sbatch_that_says_much_and_reads_nothing() {
         "before",
         "head -c 200000 /dev/zero | tr '\\0' 'x'; echo; head -c 200000 /dev/zero | tr '\\0' 'x' >&2",
     );
-    check(&sandbox.once(), 0, &expect![[r#""#]]);
+    tick_says(&sandbox, 0, &expect![[r#""#]]);
     assert_eq!(sandbox.states(), ["queued"]);
 }
 
@@ -178,7 +181,7 @@ fn sbatch_that_says_much_and_reads_nothing() {
 fn an_answer_without_an_id() {
     let sandbox = waiting();
     sandbox.fault("before", "echo Submitted batch job 7; exit 0");
-    check(&sandbox.once(), 0, &expect![[r#""#]]);
+    tick_says(&sandbox, 0, &expect![[r#""#]]);
     assert_eq!(sandbox.states(), ["unknown: the answer has no batch id: Submitted batch job 7"]);
 }
 
@@ -190,8 +193,8 @@ fn no_launch_section() {
         sandbox.gitlab.url()
     );
     sandbox.write("config.toml", &text);
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         3,
         &expect![[r#"
         error: the configuration has no `[launch]`
@@ -204,17 +207,8 @@ fn no_launch_section() {
 fn a_damaged_ledger() {
     let sandbox = waiting();
     sandbox.write("data/meta.launches.json", "{\"version\": 1, \"launches\": [");
-    check(
-        &{
-            let run = sandbox.command(&["once"]).output().unwrap();
-            let stderr = String::from_utf8(run.stderr).unwrap();
-            let home = sandbox.path("").display().to_string();
-            Run {
-                code: run.status.code(),
-                stdout: String::new(),
-                stderr: stderr.replace(home.trim_end_matches('/'), "HOME"),
-            }
-        },
+    tick_says(
+        &sandbox,
         3,
         &expect![[r#"
             error: cannot understand `HOME/data/meta.launches.json`
@@ -285,8 +279,8 @@ fn an_answer_that_is_too_long() {
 fn a_scheduler_that_nobody_described() {
     let sandbox = waiting();
     sandbox.configure(BIG, "scheduler = \"lsf\"");
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         3,
         &expect![[r#"
         error: `launch.scheduler` has no value `lsf`
@@ -306,24 +300,17 @@ fn a_pattern_that_is_none() {
         BIG,
         "scheduler = \"lsf\"\n[schedulers.lsf]\nquery = [\"bjobs\"]\ncancel = [\"bkill\"]\nsubmitted = 'Job <(?<id>\\d+'\nentry = '^(\\d+)'\nwaiting = '^PEND'\nrunning = '^RUN'",
     );
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         3,
         &expect![[r#"
-        error: `launch.scheduler` has no value `lsf`
-           --> HOME/config.toml:11:13
-           |
-        11 | scheduler = "lsf"
-           |             ^^^^^
-        hint: write `"none"` or one of `"slurm"`, or describe another one in `[schedulers.lsf]`
-
-        error: `schedulers.lsf.submitted` is not a regular expression: found open group without closing ')'
-           --> HOME/config.toml:15:13
-           |
-        15 | submitted = 'Job <(?<id>\d+'
-           |             ^^^^^^^^^^^^^^^^
-        hint: write it in single quotes, where TOML leaves backslashes alone
-    "#]],
+            error: `schedulers.lsf.submitted` is not a regular expression: found open group without closing ')'
+               --> HOME/config.toml:15:13
+               |
+            15 | submitted = 'Job <(?<id>\d+'
+               |             ^^^^^^^^^^^^^^^^
+            hint: write it in single quotes, where TOML leaves backslashes alone
+        "#]],
     );
 }
 
@@ -331,8 +318,8 @@ fn a_pattern_that_is_none() {
 fn an_unknown_variable() {
     let sandbox = waiting();
     sandbox.configure(BIG, "args = [\"--partition=$PARTITION\"]");
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         3,
         &expect![[r#"
         error: `launch.args` of instance `big`: `$PARTITION` is not set
@@ -349,11 +336,11 @@ fn an_unknown_variable() {
 fn an_instance_that_is_not_registered() {
     let sandbox = waiting();
     sandbox.remove("data/meta.registrations.toml");
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         5,
         &expect![[r#"
-            error: instance `big` has waiting jobs (1) and is not registered
+            error: instance `big` has waiting jobs and is not registered
             hint: run `gitlab-meta-runner configure`
         "#]],
     );
@@ -363,8 +350,8 @@ fn an_instance_that_is_not_registered() {
 fn wrong_token() {
     let sandbox = waiting();
     configure(&sandbox, sandbox.gitlab.url(), PROJECT, "glpat-wrong");
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         4,
         &expect![[r#"
         error: `GET URL/api/v4/projects/group%2Fproject` answered 401 Unauthorized
@@ -377,8 +364,8 @@ fn wrong_token() {
 fn unknown_project() {
     let sandbox = waiting();
     configure(&sandbox, sandbox.gitlab.url(), "group/nope", &sandbox.token);
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         4,
         &expect![[r#"
         error: `GET URL/api/v4/projects/group%2Fnope` answered 404 Project Not Found
@@ -392,8 +379,8 @@ fn missing_scope() {
     let sandbox = Sandbox::with(Options::default());
     let token = sandbox.gitlab.project_token(PROJECT, &["create_runner"]);
     configure(&sandbox, sandbox.gitlab.url(), PROJECT, &token);
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         4,
         &expect![[r#"
         error: `GET URL/api/v4/projects/group%2Fproject` answered 403: insufficient_scope: The request requires higher privileges than provided by the access token.
@@ -425,8 +412,8 @@ fn unreachable_host() {
 fn self_signed_certificate() {
     let sandbox = Sandbox::with(Options { tls: true, ..Options::default() });
     configure(&sandbox, sandbox.gitlab.url(), PROJECT, &sandbox.token);
-    check(
-        &sandbox.once(),
+    tick_says(
+        &sandbox,
         4,
         &expect![[r#"
         error: `GET URL/api/v4/projects/group%2Fproject` failed

@@ -1,31 +1,25 @@
-//! A home of its own, an environment with nothing else in it, a GitLab, and a batch system of four scripts.
+//! A sandbox with a batch system of four scripts.
 #![expect(clippy::disallowed_methods, reason = "tests write configurations and start the program")]
 #![expect(clippy::unwrap_used, reason = "a sandbox that cannot be made fails its test")]
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::fs;
+use std::ops::Deref;
+use std::process::Command;
 
-use gitlab_stand_in::{Options, StandIn};
+use gitlab_stand_in::Options;
+pub(crate) use sandbox::{PROJECT, Run};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-pub(crate) struct Sandbox {
-    pub(crate) gitlab: StandIn,
-    pub(crate) token: String,
-    home: TempDir,
+/// Home and GitLab, and the batch system in them.
+pub(crate) struct Sandbox(sandbox::Sandbox);
+
+impl Deref for Sandbox {
+    type Target = sandbox::Sandbox;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
-
-/// How a run ended. Home, URL and launch ids are replaced by `HOME`, `URL` and `ID`.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-pub(crate) const PROJECT: &str = "group/project";
 
 const FAKES: [(&str, &str); 4] = [
     ("sbatch", include_str!("fakes/sbatch")),
@@ -35,7 +29,7 @@ const FAKES: [(&str, &str); 4] = [
 ];
 
 pub(crate) fn silent() -> Run {
-    Run { code: Some(0), stdout: String::new(), stderr: String::new() }
+    Run::silent()
 }
 
 impl Sandbox {
@@ -49,18 +43,14 @@ impl Sandbox {
 
     /// Without instances and configuration.
     pub(crate) fn with(options: Options) -> Self {
-        let gitlab = StandIn::start(options).unwrap();
-        gitlab.add_project(PROJECT);
-        let token = gitlab.project_token(PROJECT, &["read_api", "create_runner", "manage_runner"]);
-        let sandbox = Self { gitlab, token, home: tempfile::tempdir().unwrap() };
+        let sandbox = Self(sandbox::Sandbox::new(options, &sandbox::ALL_SCOPES));
         for (name, text) in FAKES {
             sandbox.write(&format!("bin/{name}"), text);
-            fs::set_permissions(sandbox.path(&format!("bin/{name}")), Permissions::from_mode(0o755)).unwrap();
+            sandbox.set_mode(format!("bin/{name}"), 0o755);
         }
-        for folder in ["queue", "faults", "data"] {
+        for folder in ["queue", "faults"] {
             fs::create_dir(sandbox.path(folder)).unwrap();
         }
-        fs::set_permissions(sandbox.path("data"), Permissions::from_mode(0o700)).unwrap();
         sandbox
     }
 
@@ -80,16 +70,8 @@ impl Sandbox {
 
     /// `instances` come behind the top, `launch` are further lines of `[launch]`.
     pub(crate) fn configure(&self, instances: &str, launch: &str) {
-        let head = format!(
-            "url = \"{}\"\nproject = \"{PROJECT}\"\nmanagement_token = \"{}\"",
-            self.gitlab.url(),
-            self.token
-        );
-        self.configure_with(
-            &head,
-            instances,
-            &format!("executable = \"sbatch\"\nstdin = \"#!/bin/sh\\n\"\n{launch}"),
-        );
+        let launch = format!("executable = \"sbatch\"\nstdin = \"#!/bin/sh\\n\"\n{launch}");
+        self.configure_with(&self.head(), instances, &launch);
     }
 
     /// `launch` is all of `[launch]`.
@@ -102,15 +84,8 @@ impl Sandbox {
 
     /// The program with the sandbox's surroundings.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meta-launcher"));
-        command
-            .args(["--config-file", "config.toml", "--data-dir", "data"])
-            .args(args)
-            .current_dir(self.home.path())
-            .env_clear()
-            .env("HOME", self.home.path())
-            .env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()))
-            .stdin(Stdio::null());
+        let mut command = self.0.command(env!("CARGO_BIN_EXE_meta-launcher"), args);
+        command.env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()));
         command
     }
 
@@ -122,34 +97,14 @@ impl Sandbox {
         self.run(&["once"])
     }
 
+    /// Runs it to its end. Launch ids are replaced by `ID`.
     pub(crate) fn finish(&self, mut command: Command) -> Run {
-        let output = command.output().unwrap();
-        let text = |bytes: Vec<u8>| {
-            let mut text = String::from_utf8(bytes)
-                .unwrap()
-                .replace(&self.home.path().display().to_string(), "HOME")
-                .replace(self.gitlab.url(), "URL");
-            for launch in self.launches() {
-                text = text.replace(launch["id"].as_str().unwrap(), "ID");
-            }
-            text
-        };
-        Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
-    }
-
-    pub(crate) fn write(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-    }
-
-    pub(crate) fn remove(&self, name: &str) {
-        fs::remove_file(self.path(name)).unwrap();
+        let mut run = self.0.finish(&mut command);
+        for launch in self.launches() {
+            let id = launch["id"].as_str().unwrap();
+            (run.stdout, run.stderr) = (run.stdout.replace(id, "ID"), run.stderr.replace(id, "ID"));
+        }
+        run
     }
 
     /// Adds a pending job with this tag; gives its id.
@@ -164,9 +119,11 @@ impl Sandbox {
         ureq::post(url).header("PRIVATE-TOKEN", self.gitlab.root_token()).send_empty().unwrap();
     }
 
+    /// An empty one where the file is missing or damaged.
     pub(crate) fn ledger(&self) -> Value {
         let text = fs::read_to_string(self.path("data/meta.launches.json"));
-        text.map_or(json!({ "launches": [] }), |text| serde_json::from_str(&text).unwrap())
+        let ledger = text.ok().and_then(|text| serde_json::from_str(&text).ok());
+        ledger.unwrap_or(json!({ "launches": [] }))
     }
 
     pub(crate) fn launches(&self) -> Vec<Value> {
@@ -191,18 +148,23 @@ impl Sandbox {
                 *value = json!(time - seconds);
             }
         };
+        let all = |values: Option<&mut Value>| match values {
+            Some(Value::Object(map)) => map.values_mut().for_each(older),
+            Some(Value::Array(list)) => list.iter_mut().for_each(older),
+            Some(_) | None => {}
+        };
         for launch in ledger["launches"].as_array_mut().unwrap() {
-            for key in ["submitted", "changed", "surplus_since"] {
-                if launch.get(key).is_some() {
-                    older(&mut launch[key]);
-                }
-            }
-            if let Some(runs) = launch.get_mut("runs") {
-                runs.as_array_mut().unwrap().iter_mut().for_each(older);
+            older(&mut launch["submitted"]);
+            older(&mut launch["changed"]);
+            all(launch.get_mut("runs"));
+            all(launch.get_mut("lost_at"));
+            if let Some(surplus) = launch.get_mut("surplus") {
+                older(&mut surplus["since"]);
             }
         }
-        if let Some(contacts) = ledger.get_mut("keep_alive") {
-            contacts.as_object_mut().unwrap().values_mut().for_each(older);
+        all(ledger.get_mut("keep_alive"));
+        if let Some(troubles) = ledger.get_mut("troubles") {
+            troubles.as_object_mut().unwrap().values_mut().for_each(|trouble| all(Some(trouble)));
         }
         for runner in ledger.get_mut("runners").and_then(Value::as_object_mut).into_iter().flatten() {
             older(&mut runner.1["asked"]);

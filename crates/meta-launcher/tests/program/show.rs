@@ -27,6 +27,8 @@ fn busy() -> Sandbox {
     assert_eq!(sandbox.once().code, Some(5));
     let id = sandbox.queued().remove(0);
     sandbox.set_queue(&id, &["1|RUNNING|None", "2-3|PENDING|Resources"]);
+    // Ages are shown in minutes, and a second more or less is not seen.
+    sandbox.age(60);
     sandbox
 }
 
@@ -71,10 +73,11 @@ fn status_is_a_table() {
         big: more waiting jobs (1) than `max_launches` = 3 lets through
         small: the submission was refused for good, nothing is tried before the configuration changes: sbatch: error: Invalid qos specification
         job 20: no instance has `huge`
+        trouble with launches for `small` for 1 min: the launch for instance `small` failed: `sbatch --parsable --comment=yes-$LAUNCH_ID` ended with exit code 1; | sbatch: error: Invalid qos specification; hint: nothing more is tried for `small` before its `[launch]` changes
 
         launch | instance | batch id | state | elements | age | reason
-        ID | big | 4711 | queued | 3 (2 wait, 1 run) | 0 s | Resources
-        ID | small | - | failed | 1 | 0 s | sbatch: error: Invalid qos specification
+        ID | big | 4711 | queued | 3 (2 wait, 1 run) | 1 min | Resources
+        ID | small | - | failed | 1 | 1 min | sbatch: error: Invalid qos specification
     "#]].assert_eq(&(text.join("\n").replace("| 1 s |", "| 0 s |").replace("| 2 s |", "| 0 s |") + "\n"));
     assert_eq!((sandbox.calls("sbatch"), sandbox.ledger()), (calls, before), "nothing is changed");
 }
@@ -88,8 +91,8 @@ fn status_is_json_too() {
     for instance in status["instances"].as_array_mut().unwrap() {
         instance["oldest_pending_s"] = json!(0);
     }
-    for launch in status["launches"].as_array_mut().unwrap() {
-        launch["age_s"] = json!(0);
+    for list in ["launches", "troubles"] {
+        status[list].as_array_mut().unwrap().iter_mut().for_each(|entry| entry["age_s"] = json!(0));
     }
     expect![[r#"
         {
@@ -157,6 +160,13 @@ fn status_is_json_too() {
             }
           ],
           "name": "meta",
+          "troubles": [
+            {
+              "about": "launches for `small`",
+              "age_s": 0,
+              "text": "the launch for instance `small` failed: `sbatch --parsable --comment=yes-$LAUNCH_ID` ended with exit code 1\n  | sbatch: error: Invalid qos specification\nhint: nothing more is tried for `small` before its `[launch]` changes"
+            }
+          ],
           "unmatched": [
             {
               "job": 20,
@@ -230,8 +240,18 @@ fn figures_for_prometheus_are_replaced_at_each_tick() {
         gitlab_meta_runner_launches_running{meta_runner="meta",instance="big"} 1
         gitlab_meta_runner_launches_running{meta_runner="meta",instance="small"} 0
         gitlab_meta_runner_launches_ended{meta_runner="meta",instance="small",state="failed"} 1
+        gitlab_meta_runner_launches_total{meta_runner="meta",instance="big"} 3
+        gitlab_meta_runner_launches_total{meta_runner="meta",instance="small"} 1
+        gitlab_meta_runner_launches_refused_total{meta_runner="meta",instance="big"} 0
+        gitlab_meta_runner_launches_refused_total{meta_runner="meta",instance="small"} 1
+        gitlab_meta_runner_launches_cancelled_total{meta_runner="meta",instance="big"} 0
+        gitlab_meta_runner_launches_cancelled_total{meta_runner="meta",instance="small"} 0
+        gitlab_meta_runner_launches_lost_total{meta_runner="meta",instance="big"} 0
+        gitlab_meta_runner_launches_lost_total{meta_runner="meta",instance="small"} 0
         gitlab_meta_runner_unmatched_jobs{meta_runner="meta"} 1
         gitlab_meta_runner_gitlab_requests{meta_runner="meta"} 1
+        gitlab_meta_runner_gitlab_requests_total{meta_runner="meta"} 1
+        gitlab_meta_runner_troubles{meta_runner="meta"} 1
         gitlab_meta_runner_batch_known{meta_runner="meta"} 1
     "#]]
     .assert_eq(&(values.join("\n") + "\n"));

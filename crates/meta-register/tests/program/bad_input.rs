@@ -31,8 +31,7 @@ fn without_ids(text: &str) -> String {
 }
 
 fn configure(sandbox: &Sandbox, url: &str, project: &str, token: &str) {
-    let head = format!("url = \"{url}\"\nproject = \"{project}\"\nmanagement_token = \"{token}\"");
-    sandbox.configure_with(&head, ONE);
+    sandbox.configure_with(&sandbox::head(url, project, token), ONE);
 }
 
 #[test]

@@ -1,33 +1,26 @@
-//! A home of its own, an environment with nothing else in it, and a GitLab.
+//! A sandbox with what was registered.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::ops::Deref;
 use std::process::Command;
 use std::time::Duration;
 
-use gitlab_stand_in::{Options, StandIn};
+use gitlab_stand_in::Options;
 use meta_core::registrations::{Registrations, parse, render};
 use meta_core::secret::Secret;
 use meta_gitlab::{Client, ClientSettings, Proxies};
+pub(crate) use sandbox::{ALL_SCOPES, Run};
 use serde_json::Value;
-use tempfile::TempDir;
 
-pub(crate) struct Sandbox {
-    pub(crate) gitlab: StandIn,
-    pub(crate) token: String,
-    home: TempDir,
+/// Home and GitLab, and the registrations in them.
+pub(crate) struct Sandbox(sandbox::Sandbox);
+
+impl Deref for Sandbox {
+    type Target = sandbox::Sandbox;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
-
-/// How a run ended. Home and URL are replaced by `HOME` and `URL`.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-pub(crate) const ALL_SCOPES: [&str; 3] = ["read_api", "create_runner", "manage_runner"];
 
 impl Sandbox {
     pub(crate) fn new() -> Self {
@@ -35,14 +28,7 @@ impl Sandbox {
     }
 
     pub(crate) fn with(options: Options, scopes: &[&str]) -> Self {
-        let gitlab = StandIn::start(options).unwrap();
-        gitlab.add_project("group/project");
-        let token = gitlab.project_token("group/project", scopes);
-        let home = tempfile::tempdir().unwrap();
-        let sandbox = Self { gitlab, token, home };
-        fs::create_dir(sandbox.path("data")).unwrap();
-        sandbox.set_mode("data", 0o700);
-        sandbox
+        Self(sandbox::Sandbox::new(options, scopes))
     }
 
     /// Writes the configuration: `head` is put at the top, `instances` at the end.
@@ -52,12 +38,7 @@ impl Sandbox {
     }
 
     pub(crate) fn configure(&self, instances: &str) {
-        let head = format!(
-            "url = \"{}\"\nproject = \"group/project\"\nmanagement_token = \"{}\"",
-            self.gitlab.url(),
-            self.token
-        );
-        self.configure_with(&head, instances);
+        self.configure_with(&self.head(), instances);
     }
 
     pub(crate) fn run(&self, args: &[&str]) -> Run {
@@ -66,43 +47,7 @@ impl Sandbox {
 
     /// The program, with nothing but this home in its environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_meta-register"));
-        command
-            .args(["--config-file", "config.toml", "--data-dir", "data"])
-            .args(args)
-            .current_dir(self.home.path())
-            .env_clear()
-            .env("HOME", self.home.path());
-        command
-    }
-
-    /// Runs it to its end.
-    pub(crate) fn finish(&self, command: &mut Command) -> Run {
-        let output = command.output().unwrap();
-        let text = |bytes| {
-            String::from_utf8(bytes)
-                .unwrap()
-                .replace(&self.home.path().display().to_string(), "HOME")
-                .replace(self.gitlab.url(), "URL")
-        };
-        Run { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
-    }
-
-    pub(crate) fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-        self.set_mode(name, 0o600);
-    }
-
-    pub(crate) fn set_mode(&self, name: &str, mode: u32) {
-        fs::set_permissions(self.path(name), Permissions::from_mode(mode)).unwrap();
-    }
-
-    pub(crate) fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
+        self.0.command(env!("CARGO_BIN_EXE_meta-register"), args)
     }
 
     /// Writes what `meta-configure` would have written for these instances, with the registrations that are there.

@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("launcher: sbatch refuses the account", refused),
     ("launcher: a burst of 300 jobs", burst),
     ("launcher: cancelled jobs take their tasks of an array along", cancelled_jobs),
+    ("launcher: tasks that are not in a row are all counted", scattered),
     ("launcher: a service that is killed and started again", service),
 ];
 
@@ -56,14 +57,18 @@ fn controller_away() {
     site.tick();
     slurm.stop_controller();
     jobs.push(site.job("true"));
-    for _ in 0..2 {
-        let said = site.say(&["once"]);
-        assert_eq!(said.code, Some(5), "{said:?}");
-        assert!(said.stderr.contains("the batch system does not answer, so nothing is launched"), "{said:?}");
-    }
+    let said = site.say(&["once"]);
+    assert_eq!(said.code, Some(5), "{said:?}");
+    assert!(said.stderr.contains("the batch system does not answer, so nothing is launched"), "{said:?}");
+    // Told once.
+    let said = site.say(&["once"]);
+    assert_eq!((said.code, said.stderr.as_str()), (Some(5), ""), "{said:?}");
     slurm.start_controller();
     slurm.wait_for("drain");
     slurm.resume();
+    let said = site.say(&["once"]);
+    let end = "warning: the batch system: it works again\n";
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), end), "{said:?}");
     site.tick_until_done(&jobs, LIMIT);
     site.each_ran_once(&jobs);
     assert_eq!(site.wasted("controller away", slurm.allocations().len()), 0);
@@ -124,6 +129,9 @@ fn refused() {
     assert!(site.say(&["status"]).stdout.contains(words));
     assert_eq!((slurm.allocations().len(), site.states().len()), (0, 1));
     site.configure("ACCOUNT = \"open\"");
+    let said = site.say(&["once"]);
+    let end = "warning: launches for `big`: it works again\n";
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), end), "{said:?}");
     site.tick_until_done(&jobs, LIMIT);
     site.each_ran_once(&jobs);
     assert_eq!(site.wasted("refused account", slurm.allocations().len()), 0);
@@ -136,6 +144,7 @@ fn burst() {
     site.tick_until_done(&jobs, Duration::from_secs(900));
     site.each_ran_once(&jobs);
     let submissions = site.states().len();
+
     assert!(submissions <= 10, "{submissions} submissions");
     let wasted = site.wasted(&format!("burst of 300, {submissions} submissions"), slurm.allocations().len());
     assert!(wasted <= 3, "{wasted} allocations without a job");
@@ -164,6 +173,22 @@ fn cancelled_jobs() {
         slurm.run("squeue", &["--states=running,completing", "--noheader"]).is_empty()
     });
     assert_eq!(site.wasted("cancelled jobs", ran.lines().count().max(1)), 0);
+}
+
+fn scattered() {
+    let slurm = Slurm::start(8);
+    let site = site(&slurm, SBATCH);
+    slurm.drain();
+    site.jobs(100, "true");
+    site.tick();
+    // As squeue writes them in one line, they would be cut off.
+    let pending = slurm.pending();
+    let every_third: Vec<&str> = pending.iter().step_by(3).map(String::as_str).collect();
+    slurm.run("scancel", &every_third);
+    site.tick();
+    assert_eq!(site.ledger()["launches"][0]["waiting"], 100 - every_third.len());
+    site.tick();
+    assert_eq!(site.states().len(), 1, "the others wait for their time");
 }
 
 fn service() {
