@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use meta_host::trust::{self, TrustError};
 use meta_host::{Failure, exit};
-use meta_tls::TrustError;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Proxy};
 
@@ -131,7 +131,7 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCerts, ConnectionError> {
     let Some(path) = ca_file else { return Ok(RootCerts::PlatformVerifier) };
     let pem = fs::read(path)
         .map_err(|source| ConnectionError::ReadCertificates { path: path.to_owned(), source })?;
-    meta_tls::roots(Some(&pem)).map_err(|source| ConnectionError::Trust { path: path.to_owned(), source })
+    trust::roots(Some(&pem)).map_err(|source| ConnectionError::Trust { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

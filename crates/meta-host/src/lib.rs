@@ -16,6 +16,7 @@ pub mod lease;
 pub mod process;
 pub mod random;
 mod start_time;
+pub mod trust;
 
 pub use environment::Environment;
 pub use exit::Failure;

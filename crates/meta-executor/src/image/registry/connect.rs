@@ -32,7 +32,8 @@ impl RegistrySettings {
     /// An agent that keeps its connections. It sends no `Authorization` to where a registry redirects to: the content of
     /// images often lies with another server, which must not learn the password.
     pub(super) fn agent(&self) -> Result<Agent, RegistryError> {
-        let roots = meta_tls::roots(self.ca.as_deref().map(str::as_bytes)).map_err(RegistryError::Trust)?;
+        let roots =
+            meta_host::trust::roots(self.ca.as_deref().map(str::as_bytes)).map_err(RegistryError::Trust)?;
         Ok(Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(30)))

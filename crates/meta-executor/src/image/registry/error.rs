@@ -37,7 +37,7 @@ pub(crate) enum RegistryError {
     #[error("{0} is not what its digest says")]
     Corrupt(String),
     #[error("cannot use `registry_ca_file`")]
-    Trust(#[source] meta_tls::TrustError),
+    Trust(#[source] meta_host::trust::TrustError),
 }
 
 impl RegistryError {
