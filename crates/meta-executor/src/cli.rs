@@ -72,7 +72,11 @@ fn join_streams() {
 }
 
 fn stage(args: &Args, environment: &Environment) -> Result<(), StageFailure> {
-    let job = Job::load(&environment.variables).map_err(|error| StageFailure::system(&error))?;
+    let job = match Job::load(&environment.variables) {
+        // Without a job nothing was made, and the next job on the node removes what was.
+        Err(error) if matches!(args.stage, Stage::Cleanup) && error.is_missing() => return Ok(()),
+        result => result.map_err(|error| StageFailure::system(&error))?,
+    };
     let paths = args.common.paths(environment).map_err(|error| StageFailure::system(&error))?;
     let context = Context::load(&args.instance, paths.data_dir, environment, &job)?;
     match &args.stage {

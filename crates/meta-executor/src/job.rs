@@ -128,6 +128,17 @@ pub(crate) enum JobError {
     Parse { path: PathBuf, source: serde_json::Error },
 }
 
+impl JobError {
+    /// Whether there is no job, as opposed to one that cannot be understood.
+    pub(crate) fn is_missing(&self) -> bool {
+        match self {
+            Self::NoFile => true,
+            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Parse { .. } => false,
+        }
+    }
+}
+
 impl Job {
     /// Reads the file that `JOB_RESPONSE_FILE` names.
     pub(crate) fn load(environment: &BTreeMap<String, String>) -> Result<Self, JobError> {
@@ -238,6 +249,17 @@ mod tests {
         assert_eq!(project("http://127.0.0.1:8080/gitlab/"), "127.0.0.1_8080_gitlab-42");
         assert_eq!(project("../../etc"), "_.._etc-42");
         assert_eq!(job(r#"{"job_info": {"project_id": 42}}"#).project(), "gitlab-42");
+    }
+
+    #[test]
+    fn a_job_that_is_missing_is_told_from_one_that_is_broken() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("response.json");
+        let variables = BTreeMap::from([("JOB_RESPONSE_FILE".to_owned(), file.display().to_string())]);
+        assert!(Job::load(&BTreeMap::new()).unwrap_err().is_missing());
+        assert!(Job::load(&variables).unwrap_err().is_missing());
+        fs::File::create(&file).unwrap();
+        assert!(!Job::load(&variables).unwrap_err().is_missing());
     }
 
     #[test]

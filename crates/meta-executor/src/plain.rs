@@ -15,8 +15,8 @@ use crate::directories::make;
 use crate::entry;
 use crate::failure::{StageFailure, chain};
 use crate::job::Job;
-use crate::node::{Layer, Node};
-use crate::pod::driver;
+use crate::node::{Layer, Node, Obstacle};
+use crate::pod::driver::{self, Outcome};
 use crate::pod::init::ENTRY_FD;
 use crate::pod::spec::{Bind, EntryText, Mapping, PodCommand, PodSpec, RootSpec};
 use crate::state::JobState;
@@ -136,7 +136,7 @@ pub(crate) fn helper(
 }
 
 /// Whether a container can be run at this level, and what it can write to.
-pub(crate) fn probe(context: &Context, apptainer: &Path) -> Result<Layer, String> {
+pub(crate) fn probe(context: &Context, apptainer: &Path) -> Result<Layer, Obstacle> {
     let directory = context.paths.node_dir.join(format!("probe-{}", std::process::id()));
     let result = try_layers(&directory, apptainer, context);
     // What Apptainer left there, overlayfs's work directory of mode 000 included, is the user's.
@@ -144,7 +144,7 @@ pub(crate) fn probe(context: &Context, apptainer: &Path) -> Result<Layer, String
     result
 }
 
-fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<Layer, String> {
+fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<Layer, Obstacle> {
     write_private(&configuration(context), CONFIGURATION.as_bytes()).map_err(|error| chain(&error))?;
     let (image, layer) = (directory.join("image"), directory.join("layer"));
     for needed in PLACES.map(|name| image.join(name)).iter().chain([&layer, &image.join("old/directory")]) {
@@ -179,12 +179,13 @@ fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<L
         };
         let spec = PodSpec { hostname: "probe".to_owned(), umask: 0o022, root: RootSpec::Host, command };
         match driver::run(&spec, Mapping::Unmapped) {
+            Ok(Outcome { stopped: Some(by), .. }) => return Err(Obstacle::Stop(by)),
             Ok(outcome) if outcome.code == 0 => return Ok(layer),
             Ok(outcome) => reasons.push(what_apptainer_said(&said, outcome.code)),
             Err(error) => reasons.push(chain(&error)),
         }
     }
-    Err(reasons.join(", "))
+    Err(reasons.join(", ").into())
 }
 
 fn what_apptainer_said(file: &Path, code: i32) -> String {

@@ -1,8 +1,9 @@
 //! A service, as the holder has it: a pod inside the pod, its log and the question whether it is ready.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::services::output::LogWriter;
 
 /// The service answers at once or not at all: it is in the same machine.
 const CONNECT: Duration = Duration::from_millis(200);
+
+/// How many buffers of a service's output are copied before others have their turn: a megabyte.
+const PIECES: usize = 64;
 
 pub(super) struct Service {
     index: usize,
@@ -97,19 +101,9 @@ impl Service {
     }
 
     fn copy_output(&mut self) {
-        let Some(output) = &mut self.output else { return };
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            match output.read(&mut buffer) {
-                Ok(0) => break,
-                // A disk that is full must not stop the service.
-                Ok(count) => drop(self.log.write(&buffer[..count], clock::moment())),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => break,
-            }
+        if self.output.as_mut().is_some_and(|output| copy(output, &mut self.log).is_break()) {
+            self.output = None;
         }
-        self.output = None;
     }
 
     /// The exit code, if the service has ended.
@@ -146,6 +140,22 @@ impl Service {
     }
 }
 
+/// Copies what there is, and of a flood a part: other services wait for their turn. Break when there is no more to come.
+fn copy(output: &mut impl Read, log: &mut LogWriter<impl Write>) -> ControlFlow<()> {
+    let mut buffer = [0; 16 * 1024];
+    for _ in 0..PIECES {
+        match output.read(&mut buffer) {
+            Ok(0) => return ControlFlow::Break(()),
+            // A disk that is full must not stop the service.
+            Ok(count) => drop(log.write(&buffer[..count], clock::moment())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ControlFlow::Continue(()),
+            Err(_) => return ControlFlow::Break(()),
+        }
+    }
+    ControlFlow::Continue(())
+}
+
 fn start(spec: &ServiceSpec, bridge: Option<&OwnNetwork>, written: OwnedFd) -> Result<Link, PodError> {
     let network = bridge.map(|network| [network.ip.display().to_string(), spec.address.to_string()]);
     let words: Vec<String> =
@@ -179,4 +189,16 @@ fn check_free(ports: &[u16]) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_does_not_hold_the_keeper() {
+        let mut log = LogWriter::new(Vec::new());
+        assert!(copy(&mut io::repeat(b'\n'), &mut log).is_continue());
+        assert!(copy(&mut io::empty(), &mut log).is_break());
+    }
 }

@@ -10,6 +10,9 @@ use super::timestamp;
 /// docker's executor shows no more of a log in a warning, in bytes.
 const SHOWN: u64 = 64 * 1024;
 
+/// How many windows of that size are read of a log at once: 4 MiB.
+const WINDOWS: u64 = 64;
+
 /// A service that writes for ever must not fill the node's disk, in bytes.
 const KEPT: u64 = 64 << 20;
 
@@ -58,7 +61,22 @@ pub(crate) fn beginning(path: &Path) -> String {
 }
 
 /// The complete lines behind the first `offset` bytes, and where they end. A log that is not there yet has none.
+/// Of a flood a part.
 pub(crate) fn lines_from(path: &Path, offset: u64) -> (Vec<String>, u64) {
+    let (mut lines, mut place) = (Vec::new(), offset);
+    for _ in 0..WINDOWS {
+        let (more, end) = window(path, place);
+        lines.extend(more);
+        if end == place {
+            break;
+        }
+        place = end;
+    }
+    (lines, place)
+}
+
+/// Those of them that are in the first [`SHOWN`] bytes.
+fn window(path: &Path, offset: u64) -> (Vec<String>, u64) {
     let mut text = Vec::new();
     let read = File::open(path).and_then(|mut file| {
         file.seek(SeekFrom::Start(offset))?;
@@ -103,6 +121,18 @@ mod tests {
             log.write(&megabyte, UNIX_EPOCH).unwrap();
         }
         assert!(out.len() < 66 << 20 && out.ends_with(b"is not kept\n"));
+    }
+
+    #[test]
+    fn all_that_is_new_is_read_at_once_but_not_for_ever() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let lines = |count: usize| "0123456789abcde\n".repeat(count);
+        file.write_all(lines(20_000).as_bytes()).unwrap();
+        let (read, offset) = lines_from(file.path(), 0);
+        assert_eq!((read.len(), offset), (20_000, 320_000));
+        file.write_all(lines(400_000).as_bytes()).unwrap();
+        let (read, _) = lines_from(file.path(), offset);
+        assert_eq!(read.len() as u64, WINDOWS * SHOWN / 16);
     }
 
     #[test]
