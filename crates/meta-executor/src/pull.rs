@@ -84,7 +84,7 @@ fn named(
         reference: &reference,
         platform: platform(&wanted_platform)?,
         wanted_platform: (!wanted_platform.is_empty()).then_some(wanted_platform),
-        project: job.job_info.project_id,
+        project: job.project(),
         store: Store::new(context, mapping),
         credentials,
         registry: registry_settings(context)?,

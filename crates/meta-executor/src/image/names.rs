@@ -21,22 +21,22 @@ pub(crate) struct NameRecord {
     pub(crate) remote_digest: Option<String>,
     /// Whether the registry gave it without a login.
     pub(crate) public: bool,
-    /// Projects whose login the registry accepted for it.
-    pub(crate) projects: Vec<u64>,
+    /// Projects whose login the registry accepted for it, as `Job::project` names them.
+    pub(crate) projects: Vec<String>,
 }
 
 impl NameRecord {
     /// Whether a job of `project` may have the image although the registry is not asked.
-    pub(crate) fn may_be_used_by(&self, project: u64) -> bool {
-        self.public || self.projects.contains(&project)
+    pub(crate) fn may_be_used_by(&self, project: &str) -> bool {
+        self.public || self.projects.iter().any(|known| known == project)
     }
 
     /// The record after the registry gave the image to `project`, with a login or to anybody.
-    pub(crate) fn allowing(mut self, project: u64, without_login: bool) -> Self {
+    pub(crate) fn allowing(mut self, project: &str, without_login: bool) -> Self {
         if without_login {
             self.public = true;
-        } else if !self.projects.contains(&project) {
-            self.projects.push(project);
+        } else if !self.may_be_used_by(project) {
+            self.projects.push(project.to_owned());
         }
         self
     }
@@ -82,12 +82,13 @@ mod tests {
 
     #[test]
     fn a_private_image_is_for_the_projects_that_the_registry_let_in() {
-        let record = NameRecord::default().allowing(7, false);
-        assert!(record.may_be_used_by(7) && !record.may_be_used_by(8));
-        let record = record.allowing(8, false).allowing(8, false);
-        assert_eq!(record.projects, [7, 8]);
-        assert!(!record.public && !record.may_be_used_by(9));
-        assert!(record.allowing(9, true).may_be_used_by(10));
+        let [first, second, other] = ["gitlab.com-7", "gitlab.com-8", "gitlab.example.com-7"];
+        let record = NameRecord::default().allowing(first, false);
+        assert!(record.may_be_used_by(first) && !record.may_be_used_by(second));
+        let record = record.allowing(second, false).allowing(second, false);
+        assert_eq!(record.projects, [first, second]);
+        assert!(!record.public && !record.may_be_used_by(other));
+        assert!(record.allowing(second, true).may_be_used_by(other));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) struct Request<'a> {
     pub(super) platform: Platform,
     /// As the job wrote it, if it did.
     pub(super) wanted_platform: Option<String>,
-    pub(super) project: u64,
+    pub(super) project: String,
     pub(super) store: Store,
     pub(super) credentials: Credentials,
     pub(super) registry: RegistrySettings,
@@ -81,7 +81,7 @@ impl Request<'_> {
     /// The image that the name meant last, if this project may use it unasked.
     fn local(&self) -> Result<Option<Found>, StoreError> {
         let Some(record) = self.store.names.record(self.reference, &self.platform) else { return Ok(None) };
-        if !record.may_be_used_by(self.project) {
+        if !record.may_be_used_by(&self.project) {
             return Ok(None);
         }
         let found = self.store.find(&record.digest)?;
@@ -125,7 +125,7 @@ impl Request<'_> {
             && let Some(image) = self.store.find(&record.digest)?
         {
             let digest = record.remote_digest.clone().unwrap_or_default();
-            let now = record.clone().allowing(self.project, login.is_none());
+            let now = record.clone().allowing(&self.project, login.is_none());
             if now != record {
                 self.remember(&now)?;
             }
@@ -144,7 +144,7 @@ impl Request<'_> {
             remote_digest: Some(found.named_digest.clone()),
             ..NameRecord::default()
         };
-        self.remember(&record.allowing(self.project, login.is_none()))?;
+        self.remember(&record.allowing(&self.project, login.is_none()))?;
         Ok(Found { image, digest: found.named_digest })
     }
 
