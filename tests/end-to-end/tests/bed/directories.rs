@@ -116,7 +116,7 @@ fn old_slot(level: &str) {
         let found = site
             .jobs_left()
             .into_iter()
-            .find(|path| path.display().to_string().contains(&format!("-big-{id}-")));
+            .find(|path| path.display().to_string().contains(&format!("-big-gitlab-{id}-")));
         found.expect("each project has a slot")
     };
     let in_use = site.job(&image("debian:sid"), project(3)).prepared();

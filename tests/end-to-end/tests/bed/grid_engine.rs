@@ -61,6 +61,9 @@ fn refused() {
     site.tick();
     assert_eq!(site.states().len(), 1);
     site.configure("RESOURCES = \"h_rt=600\"");
+    let said = site.say(&["once"]);
+    let end = "warning: launches for `big`: it works again\n";
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), end), "{said:?}");
     site.tick_until_done(&jobs, LIMIT);
     site.each_ran_once(&jobs);
 }
