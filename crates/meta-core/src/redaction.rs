@@ -30,19 +30,17 @@ pub(crate) struct Found {
 /// The text with `<redacted>` in place of what is secret: values behind telling names (see [`is_secret_key`]), and users
 /// and passwords in addresses. A name alone, and what a shell will put in (`$(cat token)`), stay.
 pub fn redact(text: &str) -> String {
-    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(found) = first_secret(rest) {
-        shown.push_str(&rest[..found.secret.start]);
-        shown.push_str(REDACTED);
-        rest = &rest[found.secret.end..];
-    }
-    shown + rest
+    replace_all(text, first_secret)
 }
 
 /// The text with `<redacted>` in place of users and passwords in addresses.
 pub(crate) fn redact_users(text: &str) -> String {
+    replace_all(text, first_user)
+}
+
+fn replace_all(text: &str, first: fn(&str) -> Option<Found>) -> String {
     let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(found) = first_user(rest) {
+    while let Some(found) = first(rest) {
         shown.push_str(&rest[..found.secret.start]);
         shown.push_str(REDACTED);
         rest = &rest[found.secret.end..];

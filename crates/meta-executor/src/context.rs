@@ -5,8 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use meta_core::executor_file::{self, ExecutorFile, ExecutorInstance};
-use meta_core::executor_settings::ExecutorSettings;
-use meta_core::executor_settings::expand;
+use meta_core::executor_settings::{ExecutorSettings, expand};
 use meta_core::name::InstanceName;
 use meta_core::variables::Variables;
 use meta_host::Environment;

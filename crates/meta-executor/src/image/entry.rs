@@ -10,9 +10,9 @@ use oci_spec::image::ImageConfiguration;
 use serde::{Deserialize, Serialize};
 
 use super::census::Census;
-use super::file_system::touch;
 use super::registry::sha256;
 use super::store::StoredImage;
+use super::touch::touch;
 use crate::pod::spec::Mapping;
 
 /// How long a count of the files is believed. Cleaners of old files pass through `/var/tmp` about once a day.

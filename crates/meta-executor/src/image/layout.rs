@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,12 +11,13 @@ use std::thread;
 use std::time::SystemTime;
 
 use meta_host::files::{make_private_dir, write_private};
+use meta_host::random;
 use oci_spec::image::{Descriptor, ImageConfiguration, ImageManifest};
 use sha2::{Digest as _, Sha256};
 
-use super::file_system::touch;
 use super::registry::{Manifest, RegistryError, Repository, digest_text, sha256};
 use super::store::{StoreError, io_error};
+use super::touch::touch;
 
 /// Downloads at once, as docker has them.
 const DOWNLOADS: usize = 3;
@@ -228,8 +228,7 @@ impl Layout {
             return Ok(());
         }
         // A name of its own: a process that was held up for so long that its lease expired may still write to its own.
-        let partial =
-            path.with_extension(format!("{:x}.{UNFINISHED}", RandomState::new().hash_one(layer.size())));
+        let partial = path.with_extension(format!("{:x}.{UNFINISHED}", random::number()));
         // A registry that does not stop must not fill the disk.
         let mut blob = repository.blob(layer)?.take(layer.size().saturating_add(1));
         let mut file = File::create(&partial).map_err(io_error("make", &partial))?;

@@ -178,10 +178,7 @@ impl Store {
             return Ok(Some(image));
         }
         let kept = self.layers.as_ref().map(|layers| Layout::new(layers.join(file_name(digest))));
-        let Some((layout, _)) = kept.and_then(|layout| layout.load(digest).map(|parts| (layout, parts)))
-        else {
-            return Ok(None);
-        };
+        let Some(layout) = kept.filter(|layout| layout.load(digest).is_some()) else { return Ok(None) };
         let made = self.add_with(digest, |rootfs| match intact_parts(&layout, digest)? {
             Some(parts) => self.unpack_kept(&layout, parts, rootfs),
             None => Err(StoreError::NotHere),

@@ -1,11 +1,11 @@
 //! One image of one job: the policies in turn, and what a failure means (gitlab-runner:
 //! `executors/docker/internal/pull/manager.go`).
 
-use std::hash::{BuildHasher, RandomState};
 use std::thread;
 use std::time::Duration;
 
 use meta_core::executor_settings::PullPolicy;
+use meta_host::random;
 
 use crate::failure::{StageFailure, chain};
 use crate::image::credentials::{Credentials, Login};
@@ -107,7 +107,7 @@ impl Request<'_> {
                     log_line(&format!(
                         "WARNING: Failed to pull image \"{name}\" (attempt #{attempt}), retrying: {error}"
                     ));
-                    thread::sleep(wait_before(attempt + 1, RandomState::new().hash_one(attempt)));
+                    thread::sleep(wait_before(attempt + 1, random::number()));
                 }
                 result => return result,
             }

@@ -13,6 +13,15 @@ fn tick_twice(sandbox: &Sandbox) {
     assert_eq!(sandbox.once(), silent());
 }
 
+/// A waiting job, and the batch id of the launch that the first tick made for it.
+fn launched() -> (Sandbox, i64, String) {
+    let sandbox = Sandbox::new();
+    let job = sandbox.job("big");
+    assert_eq!(sandbox.once(), silent());
+    let id = sandbox.queued().remove(0);
+    (sandbox, job, id)
+}
+
 #[test]
 fn a_tick_without_jobs_leaves_no_trace() {
     let sandbox = Sandbox::new();
@@ -130,10 +139,7 @@ fn a_surplus_launch_that_starts_meanwhile_is_left_alone() {
 
 #[test]
 fn a_job_that_is_taken_and_done_during_a_tick_is_not_lost() {
-    let sandbox = Sandbox::new();
-    let job = sandbox.job("big");
-    assert_eq!(sandbox.once(), silent());
-    let id = sandbox.queued().remove(0);
+    let (sandbox, job, id) = launched();
     sandbox.set_queue(&id, &["N/A|RUNNING|None"]);
     sandbox.fault("squeue", ": >\"$home/asked\"; while [ ! -e \"$home/go\" ]; do sleep 0.05; done");
     let command = sandbox.command(&["once"]);
@@ -199,10 +205,7 @@ fn a_lost_launch_is_made_again_after_a_while_and_given_up_in_the_end() {
 
 #[test]
 fn a_short_job_that_is_done_between_two_questions_is_not_lost() {
-    let sandbox = Sandbox::new();
-    let job = sandbox.job("big");
-    assert_eq!(sandbox.once(), silent());
-    let id = sandbox.queued().remove(0);
+    let (sandbox, job, id) = launched();
     sandbox.set_queue(&id, &["N/A|RUNNING|None"]);
     assert_eq!(sandbox.once(), silent());
     // The batch system answers slowly; meanwhile the job ends, and its launch with it.
@@ -220,10 +223,7 @@ fn a_short_job_that_is_done_between_two_questions_is_not_lost() {
 
 #[test]
 fn an_accounting_that_lags_behind_keeps_no_launch_alive() {
-    let sandbox = Sandbox::new();
-    sandbox.job("big");
-    assert_eq!(sandbox.once(), silent());
-    let id = sandbox.queued().remove(0);
+    let (sandbox, _, id) = launched();
     sandbox.remove(&format!("queue/{id}"));
     sandbox.write("accounting", &format!("{id}|RUNNING\n"));
     sandbox.age(60);
@@ -268,10 +268,7 @@ fn a_clock_that_was_put_back_stops_nothing() {
 
 #[test]
 fn the_accounting_tells_how_a_launch_ended() {
-    let sandbox = Sandbox::new();
-    sandbox.job("big");
-    assert_eq!(sandbox.once(), silent());
-    let id = sandbox.queued().remove(0);
+    let (sandbox, _, id) = launched();
     sandbox.remove(&format!("queue/{id}"));
     sandbox.write("accounting", &format!("{id}|TIMEOUT\n"));
     sandbox.age(60);
