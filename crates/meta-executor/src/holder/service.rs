@@ -164,18 +164,27 @@ fn start(spec: &ServiceSpec, bridge: Option<&OwnNetwork>, written: OwnedFd) -> R
         .try_clone()
         .map_err(|source| PodError::Namespace { action: "copy a service's output", source })?;
     let mut link = Link::start(&words, written.into(), copy.into())?;
-    match link.next_line()?.as_deref().and_then(Event::parse) {
-        Some(Event::Unshared) => {}
-        Some(Event::Failed(message)) => return Err(PodError::Inside { message }),
-        _ => return Err(PodError::Silent),
-    }
+    hear(&mut link, &Event::Unshared)?;
     if let Some(network) = bridge {
         plumbing::connect(&network.ip, spec.index, link.child.id())?;
     }
     let pod = serde_json::to_string(&spec.pod).expect("a pod spec has only strings and numbers");
     link.send(format!("g{pod}\n").as_bytes())
         .map_err(|source| PodError::Namespace { action: "pass the spec to a service", source })?;
+    if bridge.is_some() {
+        // A connection to an address that nobody has yet is not tried again before a second is over.
+        hear(&mut link, &Event::Connected)?;
+    }
     Ok(link)
+}
+
+/// Waits until the service reports `event`.
+fn hear(link: &mut Link, event: &Event) -> Result<(), PodError> {
+    match link.next_line()?.as_deref().and_then(Event::parse) {
+        Some(heard) if heard == *event => Ok(()),
+        Some(Event::Failed(message)) => Err(PodError::Inside { message }),
+        _ => Err(PodError::Silent),
+    }
 }
 
 /// Where everybody shares one network, a service could not listen on a port that another process has, and the job would talk

@@ -130,7 +130,7 @@ impl Pod {
                 continue;
             }
             match self.next_event()? {
-                Some(Event::Unshared) => {}
+                Some(Event::Unshared | Event::Connected) => {}
                 Some(Event::Started) => outcome.started = true,
                 Some(Event::NoEntrypoint) => outcome.no_entrypoint = true,
                 Some(Event::Exited(code)) => {

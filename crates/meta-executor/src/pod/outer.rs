@@ -82,6 +82,7 @@ fn enter(place: &Place, control: &OwnedFd, reports: &OwnedFd) -> Result<(), PodE
     end_with_parent()?;
     if let Place::InHolder(Some(network)) = place {
         plumbing::configure_service(&network.ip, network.address)?;
+        report(reports, &Event::Connected);
     }
     // Last: the first child from here on is the init, and its end is the end of the namespace.
     unshare(CloneFlags::CLONE_NEWPID).map_err(doing("make a pid namespace"))?;

@@ -15,6 +15,8 @@ pub(crate) const STARTED: &str = "started";
 pub(crate) enum Event {
     /// The namespaces exist; the driver may write the id maps.
     Unshared,
+    /// The service has its address.
+    Connected,
     /// The container's first process runs: from here on, failures are the job's.
     Started,
     /// It runs, and found that there is no such entrypoint in the image.
@@ -30,6 +32,7 @@ impl Event {
     fn line(&self) -> String {
         match self {
             Self::Unshared => "unshared\n".to_owned(),
+            Self::Connected => "connected\n".to_owned(),
             Self::Started => format!("{STARTED}\n"),
             Self::NoEntrypoint => format!("{NO_ENTRYPOINT}\n"),
             Self::Exited(code) => format!("exited {code}\n"),
@@ -41,6 +44,7 @@ impl Event {
     pub(crate) fn parse(line: &str) -> Option<Self> {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("unshared", _) => Some(Self::Unshared),
+            ("connected", _) => Some(Self::Connected),
             (STARTED, _) => Some(Self::Started),
             (NO_ENTRYPOINT, _) => Some(Self::NoEntrypoint),
             ("exited", code) => code.parse().ok().map(Self::Exited),
@@ -63,6 +67,7 @@ mod tests {
     fn events_survive_the_pipe() {
         for event in [
             Event::Unshared,
+            Event::Connected,
             Event::Started,
             Event::NoEntrypoint,
             Event::Exited(137),
