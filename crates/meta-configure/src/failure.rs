@@ -46,9 +46,9 @@ impl Failure for ConfigureError {
             Self::Lease(error) => error.hint(),
             Self::Exists(_) => Some("edit it, or name another one with `--config-file`".to_owned()),
             Self::NotRegistered => Some("run `gitlab-meta-runner configure`".to_owned()),
-            Self::Registrations { .. } => {
+            Self::Registrations { source, .. } => source.hint().or_else(|| {
                 Some("restore the file from a backup, or remove it and register again".to_owned())
-            }
+            }),
             Self::Expand(_) => None,
         }
     }

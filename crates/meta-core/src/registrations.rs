@@ -31,6 +31,15 @@ pub struct Registration {
 pub struct RegistrationsError {
     line: usize,
     message: String,
+    is_newer: bool,
+}
+
+impl RegistrationsError {
+    /// What to do where a later version of these programs wrote the file: nothing is wrong with it then.
+    pub fn hint(&self) -> Option<String> {
+        let hint = "a newer gitlab-meta-runner wrote it: use that one, here too, and leave the file as it is";
+        self.is_newer.then(|| hint.to_owned())
+    }
 }
 
 /// The only version there is.
@@ -45,11 +54,15 @@ pub fn parse(text: &str) -> Result<Registrations, RegistrationsError> {
     let version = document.get("version");
     if version.and_then(Item::as_integer) != Some(VERSION) {
         return Err(match version {
-            None => RegistrationsError { line: 1, message: format!("`version = {VERSION}` is missing") },
+            None => {
+                let message = format!("`version = {VERSION}` is missing");
+                RegistrationsError { line: 1, message, is_newer: false }
+            }
             Some(item) => {
                 let found = item.to_string();
                 let message = format!("the version is {}, and this program knows {VERSION}", found.trim());
-                problem(item, text, message)
+                let is_newer = item.as_integer().is_some_and(|version| version > VERSION);
+                RegistrationsError { is_newer, ..problem(item, text, message) }
             }
         });
     }
@@ -100,6 +113,7 @@ fn parse_toml(text: &str) -> Result<Document<&str>, RegistrationsError> {
     Document::parse(text).map_err(|error| RegistrationsError {
         line: line_of(text, error.span().map_or(0, |span| span.start)),
         message: "not TOML".to_owned(),
+        is_newer: false,
     })
 }
 
@@ -129,7 +143,8 @@ fn read_one(key: &str, item: &Item, text: &str) -> Result<(InstanceName, Registr
 }
 
 fn problem(item: &Item, text: &str, message: String) -> RegistrationsError {
-    RegistrationsError { line: line_of(text, item.span().map_or(0, |span| span.start)), message }
+    let line = line_of(text, item.span().map_or(0, |span| span.start));
+    RegistrationsError { line, message, is_newer: false }
 }
 
 fn line_of(text: &str, position: usize) -> usize {
@@ -179,6 +194,15 @@ mod tests {
     fn the_reference_s_file_is_understood() {
         let read = parse_reference("[big-node]\nid = 7\ntoken = \"glrt-x\"\n").unwrap();
         assert_eq!(read[&"big-node".parse().unwrap()].id, 7);
+    }
+
+    #[test]
+    fn a_newer_file_is_not_to_be_thrown_away() {
+        let hint = |text: &str| parse(text).unwrap_err().hint().is_some();
+        assert_eq!(
+            ["version = 2", "version = 0", "version = \"2\"", ""].map(hint),
+            [true, false, false, false]
+        );
     }
 
     #[test]

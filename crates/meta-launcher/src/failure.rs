@@ -66,9 +66,9 @@ impl Failure for LauncherError {
                 "write `[launch]` with `executable` and `stdin`: `gitlab-meta-runner show-example-config`"
                     .to_owned(),
             ),
-            Self::Registrations { .. } => {
+            Self::Registrations { source, .. } => source.hint().or_else(|| {
                 Some("repair the file, or move it away and run `gitlab-meta-runner configure`: our runners get new tokens".to_owned())
-            }
+            }),
             Self::Ledger { source: LedgerError::Version(_), .. } => {
                 Some("a newer launcher wrote it and knows of launches in the queue: use that one".to_owned())
             }

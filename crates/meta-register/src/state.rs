@@ -125,10 +125,12 @@ impl Failure for StateError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),
-            Self::Content { path, .. } => Some(format!(
-                "repair it, or move it away: `{}` is then written anew, with new tokens for the runners that are ours",
-                path.display()
-            )),
+            Self::Content { path, source } => source.hint().or_else(|| {
+                Some(format!(
+                    "repair it, or move it away: `{}` is then written anew, with new tokens for the runners that are ours",
+                    path.display()
+                ))
+            }),
         }
     }
 }

@@ -246,6 +246,17 @@ fn damaged_registrations() {
 }
 
 #[test]
+fn registrations_of_a_newer_version() {
+    let sandbox = waiting();
+    sandbox.write("data/meta.registrations.toml", "version = 2\n[registrations.big]\nid = 5\n");
+    let run = sandbox.once();
+    assert_eq!(run.code, Some(3), "{run:?}");
+    let hint =
+        "hint: a newer gitlab-meta-runner wrote it: use that one, here too, and leave the file as it is\n";
+    assert!(run.stderr.ends_with(hint), "{run:?}");
+}
+
+#[test]
 fn an_answer_that_is_no_queue() {
     let sandbox = waiting();
     sandbox.fault("squeue", "echo 'The cluster is down for maintenance.'; exit 0");
