@@ -67,6 +67,9 @@ pub struct KnownScope {
     pub listed: u64,
     /// Each one, by ascending id.
     pub projects: Vec<KnownProject>,
+    /// Those of the configuration that GitLab does not show, by their paths, and what it says instead.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub missing: BTreeMap<String, String>,
 }
 
 /// One project.

@@ -12,6 +12,7 @@ use meta_core::name::InstanceName;
 use meta_gitlab::jobs::{Job as GitLabJob, JobStatus};
 use meta_gitlab::projects::Project;
 use meta_gitlab::{ApiError, Client, ErrorKind};
+use meta_host::Failure as _;
 
 use crate::failure::LauncherError;
 use crate::troubles::Troubles;
@@ -50,6 +51,9 @@ pub(crate) fn open_jobs(
     keep_lease()?;
     refresh(config, gitlab, known, now, troubles).map_err(LauncherError::GitLab)?;
     let projects = known.as_ref().map_or(&[][..], |known| &known.projects);
+    for (path, reason) in known.iter().flat_map(|known| &known.missing) {
+        troubles.error(path, &format!("project `{path}` is left out, the others go on: {reason}"));
+    }
     let mut open = OpenJobs { jobs: Vec::new(), complete: true };
     let (mut answered, mut in_a_row) = (0, 0);
     let mut failures: Vec<(&str, ApiError)> = Vec::new();
@@ -152,8 +156,10 @@ fn refresh(
         return Ok(());
     }
     match list(config, gitlab, wants_refs) {
-        Ok(projects) => {
-            *known = Some(KnownScope { of, listed: now, projects });
+        Ok(Listed { projects, missing }) => {
+            let before = known.take().map(|known| known.missing).unwrap_or_default();
+            before.keys().filter(|path| !missing.contains_key(*path)).for_each(|path| troubles.over(path));
+            *known = Some(KnownScope { of, listed: now, projects, missing });
             troubles.over("projects");
             Ok(())
         }
@@ -165,11 +171,33 @@ fn refresh(
     }
 }
 
-fn list(config: &Config, gitlab: &Client, wants_refs: bool) -> Result<Vec<KnownProject>, ApiError> {
-    let mut projects: Vec<Project> = match &config.scope {
-        Scope::Projects(paths) => paths.iter().map(|path| gitlab.project(path)).collect::<Result<_, _>>()?,
-        Scope::Group(path) => gitlab.group(path).and_then(|group| gitlab.group_projects(group.id))?,
-    };
+/// The projects of the configuration, as GitLab shows them.
+struct Listed {
+    projects: Vec<KnownProject>,
+    /// As [`KnownScope::missing`].
+    missing: BTreeMap<String, String>,
+}
+
+/// Projects that are gone are no reason to leave the others waiting, unless none is left.
+fn list(config: &Config, gitlab: &Client, wants_refs: bool) -> Result<Listed, ApiError> {
+    let (mut projects, mut gone): (Vec<Project>, Vec<(&String, ApiError)>) = (Vec::new(), Vec::new());
+    match &config.scope {
+        Scope::Projects(paths) => {
+            for path in paths {
+                match gitlab.project(path) {
+                    Ok(project) => projects.push(project),
+                    Err(error) if is_of_the_project(&error) => gone.push((path, error)),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Scope::Group(path) => {
+            projects = gitlab.group(path).and_then(|group| gitlab.group_projects(group.id))?;
+        }
+    }
+    if projects.is_empty() && !gone.is_empty() {
+        return Err(gone.remove(0).1);
+    }
     projects.sort_by_key(|project| project.id);
     let known = |project: Project| -> Result<KnownProject, ApiError> {
         let protected = if wants_refs {
@@ -180,5 +208,9 @@ fn list(config: &Config, gitlab: &Client, wants_refs: bool) -> Result<Vec<KnownP
         };
         Ok(KnownProject { id: project.id, path: project.path, protected, without_ci: !project.has_ci })
     };
-    projects.into_iter().map(known).collect()
+    let reason = |error: ApiError| error.report().trim_start_matches("error: ").to_owned();
+    Ok(Listed {
+        projects: projects.into_iter().map(known).collect::<Result<_, _>>()?,
+        missing: gone.into_iter().map(|(path, error)| (path.clone(), reason(error))).collect(),
+    })
 }

@@ -34,7 +34,12 @@ fn the_contract_s_example_is_read_and_comes_back() {
         protected: Some(ProtectedRefs::default()),
         without_ci: true,
     };
-    ledger.scope = Some(KnownScope { of: "group g".to_owned(), listed: 7, projects: vec![project] });
+    ledger.scope = Some(KnownScope {
+        of: "group g".to_owned(),
+        listed: 7,
+        projects: vec![project],
+        missing: BTreeMap::from([("g/gone".to_owned(), "404".to_owned())]),
+    });
     let launch = &mut ledger.launches[0];
     (launch.waiting, launch.runs) = (Some(1), vec![8, 9]);
     launch.lost_at.insert(4711, 10);
@@ -92,7 +97,7 @@ fn nothing_in_it_is_of_the_future() {
     (launch.submitted, launch.changed, launch.runs) = (100, 200, vec![90, 210]);
     launch.lost_at.insert(4711, 220);
     launch.surplus = Some(Surplus { since: 230, elements: 1 });
-    let scope = KnownScope { of: String::new(), listed: 240, projects: Vec::new() };
+    let scope = KnownScope { of: String::new(), listed: 240, projects: Vec::new(), missing: BTreeMap::new() };
     let trouble = Trouble { over: Some(260), end_told: 270, ..Trouble::new("no answer", 250) };
     let mut ledger = Ledger {
         launches: vec![launch],

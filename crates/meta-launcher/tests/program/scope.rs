@@ -48,6 +48,33 @@ fn one_project_that_is_gone_does_not_stop_the_others() {
 }
 
 #[test]
+fn a_project_that_never_was_there_does_not_stop_the_others() {
+    let sandbox = Sandbox::new();
+    of(&sandbox, "projects = [\"group/gone\", \"group/project\"]");
+    sandbox.job("big");
+    let run = sandbox.once();
+    let expected = "error: project `group/gone` is left out, the others go on: `GET URL/api/v4/projects/group%2Fgone` answered 404 Project Not Found\n\
+                    hint: check `project` in the configuration, and that the token's owner is a member of that project\n";
+    assert_eq!((run.code, run.stderr.as_str(), sandbox.queued().len()), (Some(5), expected, 1));
+    // Told once, and known until the list is made anew.
+    let run = sandbox.once();
+    assert_eq!((run.code, run.stderr.as_str()), (Some(5), ""));
+    assert!(sandbox.run(&["status"]).stdout.contains("trouble with group/gone"));
+    sandbox.gitlab.add_project("group/gone");
+    sandbox.age(600);
+    let run = sandbox.once();
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), "warning: group/gone: it works again\n"));
+}
+
+#[test]
+fn without_any_project_nothing_is_known() {
+    let sandbox = Sandbox::new();
+    of(&sandbox, "projects = [\"group/gone\", \"group/lost\"]");
+    let run = sandbox.once();
+    assert_eq!((run.code, run.stderr.contains("group%2Fgone")), (Some(4), true), "{run:?}");
+}
+
+#[test]
 fn a_group_has_the_jobs_of_its_sub_groups_and_is_listed_now_and_then() {
     let sandbox = Sandbox::new();
     sandbox.gitlab.add_project("group/sub/deep");
