@@ -6,6 +6,7 @@ use meta_host::{Environment, app, exit};
 
 use crate::failure::LauncherError;
 use crate::look::look;
+use crate::waiting;
 
 /// Prints it; returns an exit code. Nothing is changed, here or elsewhere.
 pub(crate) fn run(paths: &Paths, environment: &Environment) -> Result<u8, LauncherError> {
@@ -45,7 +46,7 @@ fn line(action: &Action) -> String {
             )
         }
         Action::KeepOnline(instance) => format!("keep {instance} online in GitLab, since jobs wait for it"),
-        Action::Warn { job, in_s } => format!("warn that GitLab drops job {job} in {in_s} s"),
+        Action::Warn { jobs, in_s } => format!("warn: {}", waiting::announcement(jobs, *in_s)),
         Action::Cancel(cancelled) => {
             let ids = cancelled.iter().map(|cancellation| match cancellation.tasks.len() {
                 0 => cancellation.batch_id.clone(),

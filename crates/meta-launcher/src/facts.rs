@@ -28,8 +28,8 @@ pub struct Facts {
     pub limits: Limits,
     /// When each instance was last kept online; `None` if that is not wanted.
     pub kept_online: Option<BTreeMap<String, u64>>,
-    /// Jobs whose end by GitLab's limit was announced.
-    pub warned: BTreeSet<u64>,
+    /// Jobs whose end by GitLab's limit was announced, and when.
+    pub warned: BTreeMap<u64, u64>,
 }
 
 /// What bounds the launches of a tick.

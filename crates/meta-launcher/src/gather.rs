@@ -60,6 +60,6 @@ pub(crate) fn facts(
             timeout_s: launch.timeout_s,
         },
         kept_online: config.poll.keep_alive.then(|| ledger.keep_alive.clone()),
-        warned: ledger.warned.keys().copied().collect(),
+        warned: ledger.warned.clone(),
     })
 }

@@ -37,11 +37,11 @@ pub enum Action {
     Settle(Launch),
     /// Keep the instance online in GitLab.
     KeepOnline(InstanceName),
-    /// Say that GitLab will drop a job that still waits.
+    /// Say that GitLab will drop jobs that still wait: those with these ids, by the time that each has left.
     Warn {
-        /// GitLab's id.
-        job: u64,
-        /// Seconds until then.
+        /// Not empty.
+        jobs: Vec<u64>,
+        /// Seconds until the first of them is dropped.
         in_s: u64,
     },
     /// Take launches that wait in vain out of the queue, by one command.
@@ -107,11 +107,16 @@ pub fn plan(facts: &Facts) -> Plan {
 
     let settled = launches.iter().zip(&facts.launches).filter(|(now, before)| now != before);
     let mut actions: Vec<Action> = settled.map(|(now, _)| Action::Settle(now.clone())).collect();
-    // What the queue said is true for a moment only, and GitLab may take minutes to answer: it comes last.
+    // What the queue said is true for a moment only, and GitLab may take minutes to answer: it comes last. But a contact
+    // that is due tells whether the token is good, so that of an instance comes before its launches.
     actions.extend(Cancellation::in_chunks(cancelled).into_iter().map(Action::Cancel));
-    actions.extend(asked.into_iter().map(Action::Launch));
-    actions.extend(waiting::warnings(facts));
-    actions.extend(waiting::keep_online(facts, &outlooks));
+    let mut contacts = waiting::contacts(facts, &outlooks);
+    for new in asked {
+        actions.extend(contacts.take(&new.instance).map(Action::KeepOnline));
+        actions.push(Action::Launch(new));
+    }
+    actions.extend(waiting::warning(facts));
+    actions.extend(contacts.into_iter().map(Action::KeepOnline));
     Plan { actions, outlooks, unmatched: matches.unmatched }
 }
 

@@ -1,6 +1,6 @@
 //! Small builders for the tests of pure code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use meta_core::config::instances::InstanceConfig;
 use meta_core::launches::{Launch, State};
@@ -85,7 +85,7 @@ pub(crate) fn facts(instances: &[&str]) -> Facts {
             timeout_s: 300,
         },
         kept_online: None,
-        warned: BTreeSet::new(),
+        warned: BTreeMap::new(),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::plan::{Action, NewLaunch, Plan, plan};
 use crate::setup::Setup;
 use crate::surplus::Cancellation;
 use crate::troubles::Troubles;
-use crate::{gather, metrics, queue, renewal, runners, submit};
+use crate::{gather, metrics, queue, renewal, runners, submit, waiting};
 
 /// The system id under which instances are kept online. Nothing registers it: removing a runner's last manager would
 /// clear its contact time.
@@ -185,7 +185,7 @@ struct Tick<'a> {
     registrations: Registrations,
     facts: Facts,
     book: &'a mut Book,
-    /// Instances whose launch was refused in this tick: the next one would be, too.
+    /// Instances whose launch, or whose token, was refused in this tick: the next launch would be, too, or in vain.
     refused: BTreeSet<InstanceName>,
     /// Whether a submission did not come back. The next one would not, either.
     is_stuck: bool,
@@ -202,13 +202,9 @@ impl Tick<'_> {
                 self.keep_online(&instance);
                 Ok(())
             }
-            Action::Warn { job, in_s } => {
-                let hours = in_s / 3600;
-                log::warn!(
-                    "job {job} still waits: GitLab drops it in less than {} h (retry it in GitLab then)",
-                    hours + 1
-                );
-                self.book.ledger.warned.insert(job, self.facts.now);
+            Action::Warn { jobs, in_s } => {
+                log::warn!("{}", waiting::announcement(&jobs, in_s));
+                self.book.ledger.warned.extend(jobs.into_iter().map(|job| (job, self.facts.now)));
                 Ok(())
             }
             Action::Cancel(cancelled) => self.cancel(&cancelled),
@@ -230,6 +226,8 @@ impl Tick<'_> {
                     "GitLab refuses the token of instance `{instance}`\nhint: `gitlab-meta-runner configure` gets a new one"
                 );
                 self.troubles.error(&about, &text);
+                // gitlab-runner would end with the same answer.
+                self.refused.insert(instance.clone());
             }
             // The next tick tries again.
             Err(error) => {

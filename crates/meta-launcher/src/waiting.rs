@@ -4,7 +4,7 @@
 //! stored up to 55 minutes late. Every pending job is dropped after a day. GitLab lets nobody change these limits
 //! (gitlab `stuck_builds/*`, `app/models/ci/runner.rb`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meta_core::name::InstanceName;
 
@@ -21,33 +21,58 @@ const DROPPED_AFTER_S: u64 = 24 * 3600;
 /// Seconds before that at which people are told.
 const WARNED_BEFORE_S: u64 = 4 * 3600;
 
+/// Jobs that an announcement names.
+const NAMED_JOBS: usize = 5;
+
+/// Seconds between two such announcements.
+const WARNED_EVERY_S: u64 = 3600;
+
 /// Instances with waiting jobs that were not in contact lately.
-pub(crate) fn keep_online(facts: &Facts, outlooks: &BTreeMap<InstanceName, Outlook>) -> Vec<Action> {
-    let Some(contacts) = &facts.kept_online else { return Vec::new() };
+pub(crate) fn contacts(facts: &Facts, outlooks: &BTreeMap<InstanceName, Outlook>) -> BTreeSet<InstanceName> {
+    let Some(contacts) = &facts.kept_online else { return BTreeSet::new() };
     let is_due = |name: &InstanceName| {
         contacts.get(name.as_str()).is_none_or(|at| facts.now.saturating_sub(*at) >= CONTACT_EVERY_S)
     };
     let waits = outlooks.iter().filter(|(_, outlook)| outlook.waiting > 0).map(|(name, _)| name);
-    waits
-        .filter(|name| facts.sites.contains_key(*name) && is_due(name))
-        .map(|name| Action::KeepOnline(name.clone()))
-        .collect()
+    waits.filter(|name| facts.sites.contains_key(*name) && is_due(name)).cloned().collect()
 }
 
-/// Jobs that will not wait much longer, each once.
-pub(crate) fn warnings(facts: &Facts) -> Vec<Action> {
-    let mut warnings: Vec<Action> = facts
+/// Jobs that will not wait much longer, each once. Where many come to their end one after the other, those of an hour are
+/// told together.
+pub(crate) fn warning(facts: &Facts) -> Option<Action> {
+    if facts.warned.values().any(|at| facts.now.saturating_sub(*at) < WARNED_EVERY_S) {
+        return None;
+    }
+    let mut jobs: Vec<(u64, u64)> = facts
         .jobs
         .iter()
         .filter(|job| job.is_waiting() && job.queued_s + WARNED_BEFORE_S >= DROPPED_AFTER_S)
-        .filter(|job| !facts.warned.contains(&job.id))
-        .map(|job| Action::Warn { job: job.id, in_s: DROPPED_AFTER_S.saturating_sub(job.queued_s) })
+        .filter(|job| !facts.warned.contains_key(&job.id))
+        .map(|job| (DROPPED_AFTER_S.saturating_sub(job.queued_s), job.id))
         .collect();
-    warnings.sort_by_key(|action| match action {
-        Action::Warn { job, .. } => *job,
-        _ => 0,
-    });
-    warnings
+    jobs.sort_unstable();
+    let (in_s, _) = *jobs.first()?;
+    Some(Action::Warn { jobs: jobs.into_iter().map(|(_, id)| id).collect(), in_s })
+}
+
+/// What people are told of it: a line, however many jobs there are.
+pub(crate) fn announcement(jobs: &[u64], in_s: u64) -> String {
+    let hours = in_s / 3600 + 1;
+    let named = jobs.iter().take(NAMED_JOBS).map(u64::to_string).collect::<Vec<_>>().join(", ");
+    match jobs.len() {
+        1 => format!(
+            "job {named} still waits: GitLab drops it in less than {hours} h (retry it in GitLab then)"
+        ),
+        all => {
+            let others = match all.saturating_sub(NAMED_JOBS) {
+                0 => String::new(),
+                others => format!(" and {others} others"),
+            };
+            format!(
+                "{all} jobs still wait: GitLab drops the first of them in less than {hours} h (retry them in GitLab then): {named}{others}"
+            )
+        }
+    }
 }
 
 #[cfg(test)]
@@ -79,13 +104,47 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_nears_its_end_is_announced_once() {
+    fn a_contact_that_is_due_comes_before_the_launches_of_its_instance() {
+        let mut facts = facts(&["a", "b", "c"]);
+        facts.kept_online = Some(BTreeMap::from([("b".to_owned(), NOW)]));
+        facts.jobs = vec![job(7, "a"), job(8, "b"), job(9, "c")];
+        facts.sites.get_mut(&"c".parse().unwrap()).unwrap().obstacle = Some(crate::facts::Obstacle::Paused);
+        let shown: Vec<String> = plan(&facts)
+            .actions
+            .iter()
+            .map(|action| match action {
+                Action::KeepOnline(name) => format!("keep {name}"),
+                Action::Launch(new) => format!("launch {}", new.instance),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(shown, ["keep a", "launch a", "launch b", "keep c"]);
+    }
+
+    #[test]
+    fn jobs_that_near_their_end_are_announced_together_and_once() {
         let mut facts = facts(&["a"]);
         let waits = |id, queued_s| Job { queued_s, ..job(id, "a") };
         facts.jobs = vec![waits(9, 20 * 3600), waits(8, 25 * 3600), waits(7, 20 * 3600 - 1)];
-        let warn = |job, in_s| Action::Warn { job, in_s };
-        assert_eq!(asked(&facts), [warn(8, 0), warn(9, 4 * 3600)]);
-        facts.warned.insert(9);
-        assert_eq!(asked(&facts), [warn(8, 0)]);
+        let warn = |jobs: &[u64], in_s| Action::Warn { jobs: jobs.to_vec(), in_s };
+        assert_eq!(asked(&facts), [warn(&[8, 9], 0)]);
+        facts.warned = BTreeMap::from([(8, NOW - 3600), (9, NOW - 3600)]);
+        assert_eq!(asked(&facts), []);
+        facts.jobs.push(waits(10, 21 * 3600));
+        assert_eq!(asked(&facts), [warn(&[10], 3 * 3600)]);
+        facts.warned.insert(8, NOW - 3599);
+        assert_eq!(asked(&facts), [], "not more than one an hour");
+    }
+
+    #[test]
+    fn an_announcement_is_one_line() {
+        let told = |count: u64, in_s| announcement(&(1..=count).collect::<Vec<_>>(), in_s);
+        assert_eq!(
+            told(1, 0),
+            "job 1 still waits: GitLab drops it in less than 1 h (retry it in GitLab then)"
+        );
+        let many = "7 jobs still wait: GitLab drops the first of them in less than 3 h (retry them in GitLab then): 1, 2, 3, 4, 5 and 2 others";
+        assert_eq!(told(7, 2 * 3600), many);
+        assert!(told(5, 0).ends_with(": 1, 2, 3, 4, 5"));
     }
 }

@@ -97,7 +97,7 @@ fn facts() -> Facts {
             timeout_s: 300,
         },
         kept_online: Some(BTreeMap::new()),
-        warned: BTreeSet::new(),
+        warned: BTreeMap::new(),
     }
 }
 
