@@ -251,6 +251,7 @@ fn registrations_of_a_newer_version() {
     sandbox.write("data/meta.registrations.toml", "version = 2\n[registrations.big]\nid = 5\n");
     let run = sandbox.once();
     assert_eq!(run.code, Some(3), "{run:?}");
+    assert!(run.stderr.contains("line 1: the version is 2, and this program knows 1"), "{run:?}");
     let hint =
         "hint: a newer gitlab-meta-runner wrote it: use that one, here too, and leave the file as it is\n";
     assert!(run.stderr.ends_with(hint), "{run:?}");
