@@ -7,14 +7,26 @@ use crate::job::{Image, Job, Variable};
 use crate::job_variables::expand_with;
 
 /// Variables that gitlab-runner makes itself. They are not in the job's payload, and a service may look for them.
-const RUNNERS_OWN: [&str; 6] = [
+const RUNNERS_OWN: [&str; 15] = [
     "CI_BUILDS_DIR",
     "CI_PROJECT_DIR",
     "CI_CONCURRENT_ID",
     "CI_CONCURRENT_PROJECT_ID",
     "CI_SERVER",
     "CI_SHARED_ENVIRONMENT",
+    "CI_DISPOSABLE_ENVIRONMENT",
+    "CI_BUILD_NETWORK_NAME",
+    "CI_JOB_IMAGE",
+    "CI_JOB_STATUS",
+    "CI_RUNNER_SHORT_TOKEN",
+    "CI_RUNNER_VERSION",
+    "CI_RUNNER_REVISION",
+    "CI_RUNNER_EXECUTABLE_ARCH",
+    "RUNNER_TEMP_PROJECT_DIR",
 ];
+
+/// Every feature flag with its value is a variable too.
+const FEATURE_FLAG: &str = "FF_";
 
 /// The environment of `service`. `node` is the driver's environment, in which gitlab-runner hands over every variable of the
 /// job with its references replaced, secret ones included: those only reach a service through references in its own variables.
@@ -34,6 +46,14 @@ pub(crate) fn environment(
     let mut environment = BTreeMap::new();
     for key in RUNNERS_OWN {
         environment.extend(expanded(key).map(|value| (key.to_owned(), value)));
+    }
+    let in_payload = |key: &str| job.variables.iter().any(|variable| variable.key == key);
+    for (key, value) in node {
+        if let Some(flag) = key.strip_prefix("CUSTOM_ENV_").filter(|key| key.starts_with(FEATURE_FLAG))
+            && !in_payload(flag)
+        {
+            environment.insert(flag.to_owned(), value.clone());
+        }
     }
     for variable in job.variables.iter().filter(|variable| variable.public) {
         let is_last = job.variables.iter().rev().find(|other| other.key == variable.key) == Some(variable);
@@ -68,6 +88,7 @@ mod tests {
         {"key": "NAME", "value": "$CI_JOB_ID-x", "public": true},
         {"key": "OVERRIDDEN", "value": "open $CI_JOB_ID", "public": true},
         {"key": "OVERRIDDEN", "value": "hidden", "public": false},
+        {"key": "FF_HIDDEN", "value": "set by a secret variable", "public": false},
         {"key": "CERT", "value": "-----", "public": true, "file": true}]}"#;
 
     fn node() -> BTreeMap<String, String> {
@@ -78,6 +99,9 @@ mod tests {
             ("OVERRIDDEN", "hidden"),
             ("CI_PROJECT_DIR", "/builds/g/p"),
             ("RUNNER_TEMP_PROJECT_DIR", "/builds/g/p.tmp"),
+            ("CI_RUNNER_VERSION", "19.4.0"),
+            ("FF_USE_FASTZIP", "true"),
+            ("FF_HIDDEN", "set by a secret variable"),
             ("CI_JOB_SERVICES", "[]"),
         ]
         .map(|(key, value)| (format!("CUSTOM_ENV_{key}"), value.to_owned()))
@@ -94,12 +118,15 @@ mod tests {
         assert_eq!(found, expected);
     }
 
-    const PUBLIC: [&str; 5] = [
+    const PUBLIC: [&str; 8] = [
         "CERT=/builds/g/p.tmp/CERT",
         "CI_JOB_ID=1",
         "CI_PROJECT_DIR=/builds/g/p",
+        "CI_RUNNER_VERSION=19.4.0",
+        "FF_USE_FASTZIP=true",
         "NAME=1-x",
         "OVERRIDDEN=open 1",
+        "RUNNER_TEMP_PROJECT_DIR=/builds/g/p.tmp",
     ];
 
     #[test]
