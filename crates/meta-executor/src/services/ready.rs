@@ -11,8 +11,9 @@ use crate::holder::protocol::{Answer, Refusal};
 use crate::log_line;
 use crate::pod::stop_signals::StopSignals;
 
-/// A service of which no port is known may still end at once, and then its log says why.
-const GLANCE: Duration = Duration::from_secs(1);
+/// A service of which no port is known gets this time, as with docker: jobs rely on it, and one that ends in it says why in its
+/// log.
+const HEAD_START: Duration = Duration::from_secs(10);
 
 const YELLOW: &str = "\x1b[0;33m";
 const RESET: &str = "\x1b[0;m";
@@ -41,7 +42,7 @@ pub(crate) fn wait(
         let elapsed = start.elapsed();
         let limit_of = |service: &StartedService| match limit {
             Some(limit) if !service.ports.is_empty() => limit,
-            Some(limit) => limit.min(GLANCE),
+            Some(limit) => limit.min(HEAD_START),
             None => Duration::ZERO,
         };
         open.retain(|service| {

@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("services: aliases that are taken, and a service without any", taken_aliases),
     ("services: one without its variable dies, and its log says why", missing_variable),
     ("services: one that never opens its port is a warning", never_ready),
+    ("services: one whose port nobody knows gets a head start", unknown_port),
     ("services: of 25 exposed ports the lowest 20 are asked", many_ports),
     ("services: one that ends at once is reported at once", ends_at_once),
     ("services: one whose command is not in its image fails the job", no_command),
@@ -129,6 +130,14 @@ fn never_ready(level: &str) {
     assert!(log.contains("waiting for TCP connection to 198.18.0.2 on [4711]..."), "{log}");
     assert!(log.contains("Z I listen nowhere\n"), "{log}");
     assert!(log.contains("busybox-1\" has no exposed ports\n"), "{log}");
+}
+
+fn unknown_port(level: &str) {
+    let site = site(level, "");
+    let late = json!({ "alias": "late", "command": ["sh", "-c", "sleep 3; exec httpd -f -p 8080 -h /etc"] });
+    let job = site.job(&image("busybox"), json!({ "services": [service("busybox", late)] }));
+    assert!(job.prepare().success().contains("has no exposed ports\n"));
+    assert!(job.run("build_script", "wget -qO- http://late:8080/passwd").success().contains("root"));
 }
 
 fn many_ports(level: &str) {
