@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use meta_core::config::Config;
-use meta_core::config::launch::LaunchConfig;
 use meta_core::executor_settings;
 use meta_core::instance::{expand_launch, expand_runner};
 use meta_core::source::{Problem, Problems};
@@ -21,7 +20,7 @@ pub(crate) fn run(config: &Config, environment: &Environment) -> Result<u8, Conf
     for (name, instance) in &config.instances {
         let variables = variables(environment, name, &instance.config_variables);
         let found = expand_runner(&config.runner, &variables).err().into_iter();
-        let found = found.chain(config.launch.as_ref().and_then(|launch| launch_error(launch, &variables)));
+        let found = found.chain(launch_error(config, &variables));
         faults.extend(found.flat_map(|error| error.faults));
         if let Some(Err(error)) =
             config.executor.as_ref().map(|executor| executor_settings::expand(executor, &variables))
@@ -93,10 +92,11 @@ fn read(path: &Path) -> Result<(), FileError> {
     std::fs::read(path).map(drop).map_err(failed)
 }
 
-fn launch_error(launch: &LaunchConfig, variables: &Variables) -> Option<ExpandError> {
+/// With the description of its batch system.
+fn launch_error(config: &Config, variables: &Variables) -> Option<ExpandError> {
     let mut variables = variables.clone();
     for name in ["CONFIG", "NUM_JOBS", "LAUNCH_ID"] {
         variables.builtins.insert(name.to_owned(), name.to_owned());
     }
-    expand_launch(launch, &variables).err()
+    expand_launch(config.launch.as_ref()?, &config.schedulers, &variables).err()
 }

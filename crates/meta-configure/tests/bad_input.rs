@@ -162,6 +162,48 @@ fn unknown_variable() {
 }
 
 #[test]
+fn arguments_that_hide_a_launch() {
+    let args = "group_size = 1\nargs = [\"--mem=1G\", \"--comment=ci\", \"--clusters=gpu\"]";
+    Home::with_config(&good_but("group_size = 1", args)).refuses(&expect![[r#"
+        error: `launch.args` of instance `big`: `--comment=ci` takes the place of the mark by which a launch is found in the queue
+           --> HOME/.config/gitlab-meta-runner.toml:15:21
+           |
+        15 | args = ["--mem=1G", "--comment=ci", "--clusters=gpu"]
+           |                     ^^^^^^^^^^^^^^
+        hint: write `$LAUNCH_ID` into it, or leave it out
+
+        error: `launch.args` of instance `big`: `--clusters=gpu` sends launches where `query` does not look, so that they would be made again and again
+           --> HOME/.config/gitlab-meta-runner.toml:15:37
+           |
+        15 | args = ["--mem=1G", "--comment=ci", "--clusters=gpu"]
+           |                                     ^^^^^^^^^^^^^^^^
+        hint: give `query`, `cancel` and `history` in `[schedulers]` the same option (admin guide, The launcher)
+    "#]]);
+}
+
+#[test]
+fn a_batch_system_whose_templates_lack_a_variable() {
+    let table = "group_size = 1\n\n[schedulers.slurm]\nquery = [\"squeue\", \"--account=$ACCOUNT\"]\ncancel = [\"A=1\"]";
+    Home::with_config(&good_but("group_size = 1", table)).refuses(&expect![[r#"
+        error: `cancel` is missing in `[schedulers.slurm]`
+           --> HOME/.config/gitlab-meta-runner.toml:16:1
+           |
+        16 | [schedulers.slurm]
+           | ^^^^^^^^^^^^^^^^^^
+        hint: write the program and its arguments: `cancel = ["..."]`
+    "#]]);
+    let table = "group_size = 1\n\n[schedulers.slurm]\nquery = [\"squeue\", \"--account=$ACCOUNT\"]\ncancel = [\"scancel\", \"$NAME\"]";
+    Home::with_config(&good_but("group_size = 1", table)).refuses(&expect![[r#"
+        error: `schedulers.slurm.query` of instance `big`: `$ACCOUNT` is not set
+           --> HOME/.config/gitlab-meta-runner.toml:17:31
+           |
+        17 | query = ["squeue", "--account=$ACCOUNT"]
+           |                               ^^^^^^^^
+        hint: write `$$ACCOUNT` for the text itself, `${ACCOUNT:default}` to have a default, or set it in the environment or in `config_variables`
+    "#]]);
+}
+
+#[test]
 fn unknown_variable_of_the_node_is_a_note() {
     let outcome =
         Home::with_config(&good_but("[runner]", "[executor]\ndescription = \"$SLURM_JOB_ID\"\n[runner]"))

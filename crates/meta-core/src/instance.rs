@@ -1,11 +1,14 @@
 //! Expansion of one section for one instance, at the moment of use.
 
+use std::collections::BTreeMap;
+
 use toml_edit::{Array, ArrayOfTables, InlineTable, Item, Table, Value};
 
 use crate::command_line::CommandLine;
 use crate::config::launch::{LaunchConfig, Scheduler};
 use crate::config::runner::{RunnerTemplate, RunnerValue};
-use crate::template::{ExpandError, Expansion};
+use crate::config::schedulers::{Pattern, SchedulerConfig};
+use crate::template::{ExpandError, Expansion, Fault};
 use crate::variables::Variables;
 
 /// `[launch]` of one instance, ready to run.
@@ -22,15 +25,92 @@ pub struct LaunchCommand {
 /// Expands `[launch]`. The scheduler is Slurm where the executable's name is `sbatch` and the configuration says nothing.
 ///
 /// # Errors
-/// Variables that are not set.
-pub fn expand_launch(launch: &LaunchConfig, variables: &Variables) -> Result<LaunchCommand, ExpandError> {
+/// Variables that are not set, in the description of the scheduler too, and arguments that would hide the launch from it.
+pub fn expand_launch(
+    launch: &LaunchConfig,
+    schedulers: &BTreeMap<String, SchedulerConfig>,
+    variables: &Variables,
+) -> Result<LaunchCommand, ExpandError> {
     let expansion = Expansion::new(variables);
     let program = expansion.text(&launch.executable);
     let scheduler = launch.scheduler.clone().unwrap_or_else(|| Scheduler::of_program(&program));
-    let mut command = CommandLine::new(program, expansion.texts(&launch.args));
+    let description = match &scheduler {
+        Scheduler::Known(name) => schedulers.get(name),
+        Scheduler::None => None,
+    };
+    let visible = |text: &str, is_arg| match description {
+        Some(scheduler) => find_hidden(launch, scheduler, text, is_arg),
+        None => Ok(text.to_owned()),
+    };
+    let args =
+        launch.args.iter().map(|arg| expansion.value(arg, |text| visible(text, true)).unwrap_or_default());
+    let mut command = CommandLine::new(program, args);
     command.cwd = expansion.optional(&launch.workdir).map(Into::into);
-    command.stdin = expansion.optional(&launch.stdin);
-    expansion.finish(LaunchCommand { command, timeout_s: launch.timeout_s, scheduler })
+    command.stdin = launch
+        .stdin
+        .as_ref()
+        .map(|script| expansion.value(script, |text| visible(text, false)).unwrap_or_default());
+    let mut faults = expansion.finish(()).err().map_or_else(Vec::new, |error| error.faults);
+    faults.extend(description.into_iter().flat_map(|scheduler| faults_of(scheduler, variables)));
+    if faults.is_empty() {
+        Ok(LaunchCommand { command, timeout_s: launch.timeout_s, scheduler })
+    } else {
+        Err(ExpandError { faults })
+    }
+}
+
+/// The text, unless a launch would not be found in the queue because of it.
+fn find_hidden(
+    launch: &LaunchConfig,
+    scheduler: &SchedulerConfig,
+    text: &str,
+    is_arg: bool,
+) -> Result<String, (String, &'static str)> {
+    let found = |pattern: &Option<Pattern>| {
+        pattern.as_ref().and_then(|pattern| pattern.regex().find(text)).map(|found| {
+            let line = text[found.start()..].lines().next().unwrap_or_default();
+            line.to_owned()
+        })
+    };
+    if is_arg
+        && !launch.uses_launch_id()
+        && let Some(option) = found(&scheduler.mark_replaced)
+    {
+        let reason =
+            format!(": `{option}` takes the place of the mark by which a launch is found in the queue");
+        return Err((reason, "write `$LAUNCH_ID` into it, or leave it out"));
+    }
+    if let Some(option) = found(&scheduler.sent_elsewhere)
+        && let Some(pattern) = &scheduler.sent_elsewhere
+        && !scheduler.query.iter().any(|word| pattern.regex().is_match(word.text()))
+    {
+        let reason = format!(
+            ": `{option}` sends launches where `query` does not look, so that they would be made again and again"
+        );
+        let hint = "give `query`, `cancel` and `history` in `[schedulers]` the same option (admin guide, The launcher)";
+        return Err((reason, hint));
+    }
+    Ok(text.to_owned())
+}
+
+/// What is in the way of the description's own templates, whatever the variables are that it gives them.
+fn faults_of(scheduler: &SchedulerConfig, variables: &Variables) -> Vec<Fault> {
+    let mut variables = variables.clone();
+    for name in ["MARK", "LAUNCH_ID", "COUNT", "ID", "TASK", "IDS"] {
+        variables.builtins.insert(name.to_owned(), String::new());
+    }
+    let expansion = Expansion::new(&variables);
+    let lists = [
+        &scheduler.submit_args,
+        &scheduler.submit_args_unmarked,
+        &scheduler.array_args,
+        &scheduler.query,
+        &scheduler.cancel,
+        &scheduler.history,
+    ];
+    lists.into_iter().for_each(|templates| drop(expansion.texts(templates)));
+    expansion.optional(&scheduler.task);
+    expansion.finish(()).err().map_or_else(Vec::new, |error| error.faults)
 }
 
 /// Expands `[runner]` to a table of gitlab-runner's configuration, in the order of our file.
@@ -107,10 +187,14 @@ mod tests {
         variables
     }
 
+    fn launched(config: &Config, variables: &Variables) -> Result<LaunchCommand, ExpandError> {
+        expand_launch(config.launch.as_ref().unwrap(), &config.schedulers, variables)
+    }
+
     #[test]
     fn the_seed_launches_sbatch() {
         let variables = variables(&[("CONFIG", "/data/x.toml"), ("NUM_JOBS", "1")]);
-        let launch = expand_launch(&seed().launch.unwrap(), &variables).unwrap();
+        let launch = launched(&seed(), &variables).unwrap();
         assert_eq!((launch.scheduler, launch.timeout_s), (Scheduler::of_program("sbatch"), 300));
         assert_eq!(launch.command.program, Path::new("sbatch"));
         assert_eq!(launch.command.cwd.as_deref(), Some(Path::new("/home/ci/launch")));
@@ -124,7 +208,7 @@ mod tests {
     #[test]
     fn a_script_keeps_what_belongs_to_its_shell() {
         let variables = variables(&[("CONFIG", "/c"), ("LAUNCH_ID", "5f1c")]);
-        let launch = expand_launch(&group().launch.unwrap(), &variables).unwrap();
+        let launch = launched(&group(), &variables).unwrap();
         assert_eq!(launch.command.to_string(), "/opt/slurm/bin/sbatch --comment=5f1c --gres=gpu:1");
         expect![[r#"
             #!/bin/bash -l
@@ -132,6 +216,57 @@ mod tests {
             exec gitlab-runner run-single --config /c --runner test-runner
         "#]]
         .assert_eq(&launch.command.stdin.unwrap());
+    }
+
+    /// What is wrong with these arguments of sbatch, and this script.
+    fn reasons(args: &str, script: &str, more: &str) -> Vec<String> {
+        let text = include_str!("../../../tests/configs/valid/seed.toml");
+        let (head, tail) = text.split_once("[launch]").unwrap();
+        let (_, rest) = tail.split_once("\n[").unwrap();
+        let launch =
+            format!("executable = \"sbatch\"\nargs = [{args}]\nstdin = \"\"\"\n{script}\"\"\"\n{more}");
+        let text = format!("{head}[launch]\n{launch}\n[{rest}");
+        let config = config::parse(Path::new("x.toml"), &text).unwrap();
+        let variables = variables(&[("LAUNCH_ID", "5f1c"), ("CLUSTER", "gpu")]);
+        let error = launched(&config, &variables).err();
+        error
+            .iter()
+            .flat_map(|error| &error.faults)
+            .map(|fault| format!("{}{}", fault.key, fault.reason))
+            .collect()
+    }
+
+    #[test]
+    fn what_hides_a_launch_from_the_batch_system_is_refused() {
+        let mark =
+            "launch.args: `--comment=x` takes the place of the mark by which a launch is found in the queue";
+        assert_eq!(reasons("\"--comment=x\"", "", ""), [mark]);
+        let other = |key: &str, option: &str| {
+            [format!(
+                "launch.{key}: `{option}` sends launches where `query` does not look, so that they would be made again and again"
+            )]
+        };
+        assert_eq!(reasons("\"--clusters=$CLUSTER\"", "", ""), other("args", "--clusters=gpu"));
+        assert_eq!(reasons("\"-M\", \"gpu\"", "", ""), other("args", "-M"));
+        let line = "#SBATCH --time=1 --clusters=gpu";
+        assert_eq!(reasons("", &format!("#!/bin/sh\n{line}\nexec true\n"), ""), other("stdin", line));
+        for (args, script, more) in [
+            (
+                "\"--comment=x-$LAUNCH_ID\", \"--job-name=x\", \"--mem=1\"",
+                "#!/bin/sh\n#SBATCH --comment=y\necho --clusters -M\n",
+                "",
+            ),
+            ("\"--comment=x\"", "#!/bin/sh\n#SBATCH --job-name=x-$LAUNCH_ID\n", ""),
+            ("\"-M\", \"$CLUSTER\"", "", "[schedulers.slurm]\nquery = [\"squeue\", \"-M\", \"$CLUSTER\"]\n"),
+        ] {
+            assert_eq!(reasons(args, script, more), [""; 0], "{args}");
+        }
+    }
+
+    #[test]
+    fn the_description_of_the_batch_system_is_expanded_too() {
+        let table = "[schedulers.slurm]\nquery = [\"squeue\", \"$NOPE\"]\ncancel = [\"scancel\", \"$CLUSTER\"]\nhistory = [\"sacct\", \"$IDS\"]\n";
+        assert_eq!(reasons("", "", table), ["schedulers.slurm.query: `$NOPE` is not set"]);
     }
 
     #[test]

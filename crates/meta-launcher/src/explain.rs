@@ -1,10 +1,13 @@
 //! `plan`: what the next tick would do, and why.
 
+use std::collections::BTreeMap;
+
 use crate::plan::{Action, Plan};
 use meta_host::arguments::Paths;
 use meta_host::{Environment, app, exit};
 
 use crate::failure::LauncherError;
+use crate::job_names::job_names;
 use crate::look::look;
 use crate::waiting;
 
@@ -30,8 +33,17 @@ fn text(plan: &Plan) -> String {
         }
         lines.extend(outlook.notes.iter().map(|note| format!("{name}: {note}")));
     }
-    lines.extend(plan.unmatched.iter().map(|(job, mismatch)| format!("job {job}: {mismatch}")));
+    lines.extend(unmatched(plan.unmatched.iter().map(|(job, mismatch)| (*job, mismatch.to_string()))));
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// A line per reason why no instance may take jobs.
+pub(crate) fn unmatched(jobs: impl Iterator<Item = (u64, String)>) -> Vec<String> {
+    let mut by_reason: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for (job, reason) in jobs {
+        by_reason.entry(reason).or_default().push(job);
+    }
+    by_reason.into_iter().map(|(reason, jobs)| format!("{}: {reason}", job_names(&jobs))).collect()
 }
 
 fn line(action: &Action) -> String {

@@ -22,8 +22,8 @@ pub struct Facts {
     pub jobs_complete: bool,
     /// The ledger, in the order of submission.
     pub launches: Vec<Launch>,
-    /// The batch system's view of them.
-    pub batch: Batch,
+    /// Each batch system's view of them, as [`Place::Queue`] counts.
+    pub batches: Vec<Batch>,
     /// What bounds the launches.
     pub limits: Limits,
     /// When each instance was last kept online; `None` if that is not wanted.
@@ -52,8 +52,8 @@ pub struct Limits {
 pub struct Site {
     /// GitLab's id of the runner; it tells whose the running jobs are.
     pub runner: u64,
-    /// Whether the batch system can be asked for its launches.
-    pub can_be_asked: bool,
+    /// Where its launches are looked for.
+    pub place: Place,
     /// Launches that one submission may make; 1 where there are no arrays.
     pub max_array: u32,
     /// Seconds for which a launch that began to run may still be without a job.
@@ -62,6 +62,17 @@ pub struct Site {
     pub fingerprint: String,
     /// Why a launch would be in vain.
     pub obstacle: Option<Obstacle>,
+}
+
+/// Where an instance's launches are looked for. Instances may be of different clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the list of the batch system with this number in [`Facts::batches`].
+    Queue(usize),
+    /// Nowhere: nothing can be asked, and they only grow old.
+    Nowhere,
+    /// Only a launch command would tell, and none can be made.
+    Unclear,
 }
 
 /// What makes every launch of an instance useless.
@@ -101,6 +112,16 @@ pub enum Batch {
     Known(Vec<QueueEntry>),
     /// The query failed: nothing is known, above all not that the queue is empty.
     Unknown,
+}
+
+impl Batch {
+    /// The list, if there is one.
+    pub(crate) fn known(&self) -> Option<&[QueueEntry]> {
+        match self {
+            Self::Known(entries) => Some(entries),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// One line of the batch system's list: a job, or tasks of an array that are alike.
@@ -155,6 +176,22 @@ pub(crate) fn wishes(jobs: &[Job]) -> Vec<Wish> {
 }
 
 impl Facts {
+    /// The list in which the launches of an instance are, as far as it is known.
+    pub(crate) fn queue(&self, instance: &InstanceName) -> Option<&[QueueEntry]> {
+        match self.sites.get(instance)?.place {
+            Place::Queue(number) => self.batches.get(number)?.known(),
+            Place::Nowhere | Place::Unclear => None,
+        }
+    }
+
+    /// Whether every batch system answered that has launches of instances.
+    pub fn batches_known(&self) -> bool {
+        let is_known = |(name, site): (&InstanceName, &Site)| {
+            !matches!(site.place, Place::Queue(_)) || self.queue(name).is_some()
+        };
+        self.sites.iter().all(is_known)
+    }
+
     /// Ids of jobs that wait for a runner.
     pub fn waiting(&self) -> BTreeSet<u64> {
         self.jobs.iter().filter(|job| job.is_waiting()).map(|job| job.id).collect()

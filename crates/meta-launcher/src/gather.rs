@@ -1,7 +1,7 @@
 //! What a tick knows: GitLab, the batch system and our own files, asked once.
 
-use crate::facts::{Batch, Facts, Limits, Obstacle, wishes};
-use meta_core::launches::Ledger;
+use crate::facts::{Facts, Limits, wishes};
+use meta_core::launches::{Launch, Ledger};
 use meta_core::matching::match_jobs;
 use meta_core::registrations::Registrations;
 use meta_gitlab::Client;
@@ -12,6 +12,7 @@ use crate::queue;
 use crate::runners;
 use crate::scope;
 use crate::setup::Setup;
+use crate::sites::{self, Sites};
 use crate::troubles::Troubles;
 
 /// Asks everybody. What was learned about the projects is noted in the ledger. `keep_lease` is called now and then.
@@ -24,17 +25,19 @@ pub(crate) fn facts(
     keep_lease: &mut dyn FnMut() -> Result<(), LauncherError>,
 ) -> Result<Facts, LauncherError> {
     let (config, launch) = (&setup.config, &setup.launch);
-    let (mut sites, scheduler) = setup.sites(registrations, troubles)?;
+    let Sites { mut sites, systems } = sites::sites(setup, registrations, troubles)?;
     // As many jobs as all launches together may take.
     let needed = launch.max_in_flight as usize * launch.group_size as usize + 1;
     // First the queue: a launch that takes a job and ends while GitLab is read is then seen as it was before, and not
     // as one that ended while its job, by an answer from before that, still waited.
-    let batch = match scheduler {
-        Some(scheduler) => queue::look(setup, scheduler, &ledger.launches, troubles)?,
-        // Whom to ask, only the launch command says.
-        None if sites.values().any(|site| site.obstacle == Some(Obstacle::NoCommand)) => Batch::Unknown,
-        None => Batch::Known(Vec::new()),
-    };
+    let mut batches = Vec::new();
+    for system in systems.iter() {
+        keep_lease()?;
+        let is_there =
+            |launch: &&Launch| system.instances.contains(&launch.instance) || !systems.have(&launch.instance);
+        let launches: Vec<&Launch> = ledger.launches.iter().filter(is_there).collect();
+        batches.push(queue::look(setup, system, &systems.about(system), &launches, troubles)?);
+    }
     let now = clock::now();
     let open = scope::open_jobs(config, gitlab, &mut ledger.scope, needed, now, troubles, keep_lease)?;
     let matches = match_jobs(&config.instances, &wishes(&open.jobs)).by_instance;
@@ -51,7 +54,7 @@ pub(crate) fn facts(
         jobs: open.jobs,
         jobs_complete: open.complete,
         launches: ledger.launches.clone(),
-        batch,
+        batches,
         limits: Limits {
             max_in_flight: launch.max_in_flight,
             max_per_project: launch.max_per_project,

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::facts::Batch;
 use crate::outlook::Outlook;
 use meta_core::launches::{InstanceTotals, Ledger, State};
 use meta_core::name::InstanceName;
@@ -57,7 +56,7 @@ pub(crate) fn render(name: &str, done: &Done, ledger: &Ledger, requests: u64) ->
             text.value(metric, &[("instance", instance)], value(totals));
         }
     }
-    let batch_known = u64::from(facts.batch != Batch::Unknown);
+    let batch_known = u64::from(facts.batches_known());
     let troubles = ledger.troubles.values().filter(|trouble| trouble.over.is_none()).count() as u64;
     let all_requests = ledger.totals.gitlab_requests;
     let single: [(&str, Kind, &str, u64); 6] = [

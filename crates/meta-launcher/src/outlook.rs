@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::facts::Obstacle;
+use crate::job_names::job_names;
 use crate::supply::Supply;
 
 /// One instance in numbers and reasons.
@@ -74,18 +75,18 @@ pub enum Note {
         /// Jobs that are left.
         left: u64,
     },
-    /// The job's launch was lost; the next one comes later.
+    /// Launches for these jobs were lost; the next ones come later.
     LaterAgain {
-        /// GitLab's id.
-        job: u64,
-        /// Seconds until then.
+        /// GitLab's ids, not empty.
+        jobs: Vec<u64>,
+        /// Seconds until the first of them.
         in_s: u64,
     },
-    /// The job's launches were lost too often.
+    /// The launches for these jobs were lost too often.
     GivenUp {
-        /// GitLab's id.
-        job: u64,
-        /// How many were lost.
+        /// GitLab's ids, not empty.
+        jobs: Vec<u64>,
+        /// How many were lost for each of them, at least.
         launches: u32,
     },
 }
@@ -122,13 +123,14 @@ impl fmt::Display for Note {
             Self::MaxPerProject { limit, left } => {
                 write!(f, "more waiting jobs ({left}) than `max_per_project` = {limit} lets through")
             }
-            Self::LaterAgain { job, in_s } => {
-                write!(f, "the launch for job {job} was lost, next try in {in_s} s")
+            Self::LaterAgain { jobs, in_s } => {
+                write!(f, "the launch for {} was lost, next try in {in_s} s", job_names(jobs))
             }
-            Self::GivenUp { job, launches } => {
+            Self::GivenUp { jobs, launches } => {
+                let (names, them) = (job_names(jobs), if jobs.len() == 1 { "is" } else { "are" });
                 write!(
                     f,
-                    "job {job} is given up after {launches} lost launches: retry it in GitLab once they work"
+                    "{names} {them} given up after {launches} lost launches: retry in GitLab once they work"
                 )
             }
         }

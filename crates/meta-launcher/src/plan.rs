@@ -11,7 +11,7 @@ use meta_core::matching::{Mismatch, match_jobs};
 use meta_core::name::InstanceName;
 
 use crate::backoff::{self, LostJobs, Retry};
-use crate::facts::{Batch, Facts, Job, Site, wishes};
+use crate::facts::{Facts, Job, Place, Site, wishes};
 use crate::outlook::{Note, Outlook};
 use crate::settle::settle;
 use crate::shares::{Budget, Grant, WaitingJob, Wish, grant};
@@ -44,7 +44,7 @@ pub enum Action {
         /// Seconds until the first of them is dropped.
         in_s: u64,
     },
-    /// Take launches that wait in vain out of the queue, by one command.
+    /// Take launches that wait in vain out of the queue of one batch system, by one command.
     Cancel(Vec<Cancellation>),
     /// Make one submission.
     Launch(NewLaunch),
@@ -74,7 +74,8 @@ pub fn plan(facts: &Facts) -> Plan {
 
     let mut outlooks = BTreeMap::new();
     let mut wanted: BTreeMap<&InstanceName, Vec<WaitingJob>> = BTreeMap::new();
-    let mut cancelled = Vec::new();
+    // By batch system: no command reaches two of them.
+    let mut cancelled: BTreeMap<usize, Vec<Cancellation>> = BTreeMap::new();
     let mut budget = tally.budget(facts);
     for name in facts.instances.keys() {
         let waiting = matches.by_instance.get(name).map_or(&[][..], Vec::as_slice);
@@ -86,7 +87,10 @@ pub fn plan(facts: &Facts) -> Plan {
                 outlook.notes.push(Note::Obstacle(obstacle));
             }
             let eligible = eligible(waiting, &tally.lost, facts.now, &mut outlook);
-            cancelled.extend(surplus(name, &mut launches, &outlook, facts));
+            if let Place::Queue(number) = site.place {
+                let surplus = surplus(name, &mut launches, &outlook, facts);
+                cancelled.entry(number).or_default().extend(surplus);
+            }
             let asked = tally.uncovered(name, &eligible, outlook.supply);
             // What the supply covers counts for its project.
             let covered = tally.per_project(eligible.iter().copied());
@@ -109,7 +113,7 @@ pub fn plan(facts: &Facts) -> Plan {
     let mut actions: Vec<Action> = settled.map(|(now, _)| Action::Settle(now.clone())).collect();
     // What the queue said is true for a moment only, and GitLab may take minutes to answer: it comes last. But a contact
     // that is due tells whether the token is good, so that of an instance comes before its launches.
-    actions.extend(Cancellation::in_chunks(cancelled).into_iter().map(Action::Cancel));
+    actions.extend(cancelled.into_values().flat_map(Cancellation::in_chunks).map(Action::Cancel));
     let mut contacts = waiting::contacts(facts, &outlooks);
     for new in asked {
         actions.extend(contacts.take(&new.instance).map(Action::KeepOnline));
@@ -269,13 +273,23 @@ impl<'a> Tally<'a> {
 
 /// Waiting jobs without those whose launches were lost too often, or a moment ago.
 fn eligible(waiting: &[u64], lost: &LostJobs, now: u64, outlook: &mut Outlook) -> Vec<u64> {
-    let mut jobs = Vec::new();
+    let (mut jobs, mut later, mut given_up) = (Vec::new(), Vec::new(), Vec::new());
     for &job in waiting {
         match lost.retry(job, now) {
             Retry::Now => jobs.push(job),
-            Retry::At(at) => outlook.notes.push(Note::LaterAgain { job, in_s: at - now }),
-            Retry::GivenUp(launches) => outlook.notes.push(Note::GivenUp { job, launches }),
+            Retry::At(at) => later.push((at - now, job)),
+            Retry::GivenUp(launches) => given_up.push((launches, job)),
         }
+    }
+    later.sort_unstable();
+    given_up.sort_unstable();
+    if let Some(&(in_s, _)) = later.first() {
+        let jobs = later.into_iter().map(|(_, job)| job).collect();
+        outlook.notes.push(Note::LaterAgain { jobs, in_s });
+    }
+    if let Some(&(launches, _)) = given_up.first() {
+        let jobs = given_up.into_iter().map(|(_, job)| job).collect();
+        outlook.notes.push(Note::GivenUp { jobs, launches });
     }
     jobs
 }
@@ -291,7 +305,7 @@ fn may_launch(
     if site.obstacle.is_some() {
         return false;
     }
-    if site.can_be_asked && facts.batch == Batch::Unknown {
+    if matches!(site.place, Place::Queue(_)) && facts.queue(name).is_none() {
         outlook.notes.push(Note::BatchUnknown);
         return false;
     }

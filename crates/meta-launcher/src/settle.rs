@@ -1,10 +1,11 @@
 //! The ledger brought up to date with the batch system and GitLab: what each launch has become.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeSet, HashMap};
 
 use meta_core::launches::{Launch, State};
 
-use crate::facts::{Batch, Facts, QueueEntry, QueueState, Site};
+use crate::facts::{Batch, Facts, Place, QueueEntry, QueueState, Site};
 use crate::supply;
 
 /// Seconds, beside the time that a submission may take, for which one whose answer was lost is looked for in the queue
@@ -16,15 +17,24 @@ const QUEUE_LAG_S: u64 = 15;
 
 /// The launches as they are now, in the same order. Those that did not change are equal to what `facts` has.
 ///
-/// With [`Batch::Unknown`] only launches that cannot be asked for change.
+/// Where the batch system is [`Batch::Unknown`] no launch changes.
 pub(crate) fn settle(facts: &Facts) -> Vec<Launch> {
     let mut launches = facts.launches.clone();
-    let queue = Queue::new(&facts.batch);
+    let queues: Vec<Option<Queue<'_>>> =
+        facts.batches.iter().map(|batch| Queue::new(std::slice::from_ref(batch))).collect();
+    let all = LazyCell::new(|| Queue::new(&facts.batches));
     let mut ended = Vec::new();
     for (index, launch) in launches.iter_mut().enumerate() {
-        let found = match facts.sites.get(&launch.instance) {
-            Some(site) if !site.can_be_asked => age(launch, site, facts.now),
-            _ => queue.as_ref().map_or(Found::Unchanged, |queue| queue.look_up(launch, facts)),
+        let site = facts.sites.get(&launch.instance);
+        let queue = match site.map(|site| site.place) {
+            Some(Place::Queue(number)) => queues.get(number).and_then(Option::as_ref),
+            Some(Place::Nowhere | Place::Unclear) => None,
+            // Its instance is not registered, or gone: it may be in any of them.
+            None => all.as_ref(),
+        };
+        let found = match site {
+            Some(site) if site.place == Place::Nowhere => age(launch, site, facts.now),
+            _ => queue.map_or(Found::Unchanged, |queue| queue.look_up(launch, facts)),
         };
         let elements = apply(launch, found, facts.now);
         if elements > 0 {
@@ -63,15 +73,17 @@ struct Ended {
 }
 
 struct Queue<'a> {
-    entries: &'a [QueueEntry],
+    entries: Vec<&'a QueueEntry>,
     by_id: HashMap<&'a str, Vec<&'a QueueEntry>>,
 }
 
 impl<'a> Queue<'a> {
-    fn new(batch: &'a Batch) -> Option<Self> {
-        let Batch::Known(entries) = batch else { return None };
+    /// `None` if one of them is unknown.
+    fn new(batches: &'a [Batch]) -> Option<Self> {
+        let lists: Vec<&[QueueEntry]> = batches.iter().map(Batch::known).collect::<Option<_>>()?;
+        let entries: Vec<&QueueEntry> = lists.into_iter().flatten().collect();
         let mut by_id: HashMap<&str, Vec<&QueueEntry>> = HashMap::new();
-        for entry in entries {
+        for entry in &entries {
             by_id.entry(&entry.batch_id).or_default().push(entry);
         }
         Some(Self { entries, by_id })
@@ -80,7 +92,7 @@ impl<'a> Queue<'a> {
     fn look_up(&self, launch: &Launch, facts: &Facts) -> Found {
         let entries = match &launch.batch_id {
             Some(id) => self.by_id.get(id.as_str()).cloned().unwrap_or_default(),
-            None => self.entries.iter().filter(|entry| entry.is_marked(&launch.id)).collect(),
+            None => self.entries.iter().copied().filter(|entry| entry.is_marked(&launch.id)).collect(),
         };
         if let Some(alive) = Alive::of(&entries, facts.now) {
             return Found::Alive(alive);

@@ -1,10 +1,7 @@
 //! What a tick works with: the configuration, where things are, and the registrations.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::batch;
-use crate::facts::{Obstacle, Site};
 use meta_core::config::Config;
 use meta_core::config::launch::{LaunchConfig, Scheduler};
 use meta_core::config::schedulers::SchedulerConfig;
@@ -17,10 +14,8 @@ use meta_core::variables::Variables;
 use meta_host::arguments::Paths;
 use meta_host::files::read_private_if_any;
 use meta_host::{Environment, clock, configuration};
-use sha2::{Digest, Sha256};
 
 use crate::failure::LauncherError;
-use crate::troubles::Troubles;
 
 /// One configuration, and its surroundings.
 #[derive(Debug)]
@@ -68,15 +63,14 @@ impl<'a> Setup<'a> {
         id: &str,
         slots: u32,
     ) -> Result<LaunchCommand, LauncherError> {
-        let settings = &self.config.instances[instance];
-        let mut variables = configuration::variables(self.environment, instance, &settings.config_variables);
+        let mut variables = self.variables(instance);
         let generated = self.paths.generated_config(self.name()).display().to_string();
         for (name, value) in
             [("CONFIG", generated), ("NUM_JOBS", slots.to_string()), ("LAUNCH_ID", id.to_owned())]
         {
             variables.builtins.insert(name.to_owned(), value);
         }
-        expand_launch(&self.launch, &variables)
+        expand_launch(&self.launch, &self.config.schedulers, &variables)
             .map_err(|error| LauncherError::Expand(error.report(&self.config.source)))
     }
 
@@ -88,107 +82,36 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// How and as whom each registered instance is launched, and the scheduler that can be asked for them. An instance whose
-    /// launch command cannot be made is told, and does not stop the others.
-    ///
-    /// # Errors
-    /// There is none for any instance.
-    pub(crate) fn sites(
-        &self,
-        registrations: &Registrations,
-        troubles: &mut Troubles,
-    ) -> Result<(BTreeMap<InstanceName, Site>, Option<&SchedulerConfig>), LauncherError> {
-        let (mut sites, mut asked) = (BTreeMap::new(), None);
-        let mut failures = Vec::new();
-        for (name, registration) in registrations {
-            let command = match self.command(name, "", 1) {
-                Ok(command) => command,
-                Err(error) => {
-                    failures.push((name, error));
-                    sites.insert(name.clone(), self.site_without_command(registration.id));
-                    continue;
-                }
-            };
-            troubles.over(&about_command(name));
-            let description = self.description(&command.scheduler);
-            let makes_arrays = description.is_some_and(|scheduler| {
-                !scheduler.array_args.is_empty() && !batch::asks_for_array(scheduler, &command.command)
-            });
-            let site = Site {
-                runner: registration.id,
-                can_be_asked: description.is_some(),
-                max_array: if makes_arrays { self.launch.max_array } else { 1 },
-                start_grace_s: self.launch.start_grace_s,
-                fingerprint: fingerprint(&command),
-                obstacle: None,
-            };
-            sites.insert(name.clone(), site);
-            asked = asked.or(description);
-        }
-        if failures.len() == sites.len()
-            && let Some((_, error)) = failures.pop()
-        {
-            return Err(error);
-        }
-        for (name, error) in failures {
-            troubles.failure(&about_command(name), &error);
-        }
-        // Without a registration an instance may still have launches in the queue.
-        let asked = asked.or_else(|| {
-            let mut commands = self.config.instances.keys().filter_map(|name| self.command(name, "", 1).ok());
-            commands.find_map(|command| self.description(&command.scheduler))
-        });
-        Ok((sites, asked))
-    }
-
-    /// Launches from before may be there.
-    fn site_without_command(&self, runner: u64) -> Site {
-        Site {
-            runner,
-            can_be_asked: true,
-            max_array: 1,
-            start_grace_s: self.launch.start_grace_s,
-            fingerprint: String::new(),
-            obstacle: Some(Obstacle::NoCommand),
-        }
-    }
-
-    /// Templates outside of an instance, with variables of their own.
+    /// Templates of a batch system's description, with the variables of an instance and these.
     pub(crate) fn expand(
         &self,
+        instance: &InstanceName,
         templates: &[Template],
         builtins: &[(&str, &str)],
     ) -> Result<Vec<String>, LauncherError> {
-        let pairs = builtins.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-        let variables = Variables {
-            builtins: pairs.collect(),
-            environment: self.environment.variables.clone(),
-            ..Variables::default()
-        };
-        templates
-            .iter()
-            .map(|template| template.expand(&variables))
-            .collect::<Result<_, _>>()
-            .map_err(|error| LauncherError::Expand(error.report(&self.config.source)))
+        let mut variables = self.variables(instance);
+        variables.builtins.extend(builtins.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        let expanded = templates.iter().map(|template| self.text(template, &variables));
+        expanded.collect()
+    }
+
+    fn text(&self, template: &Template, variables: &Variables) -> Result<String, LauncherError> {
+        template.expand(variables).map_err(|error| LauncherError::Expand(error.report(&self.config.source)))
+    }
+
+    /// Those that every section of an instance knows.
+    fn variables(&self, instance: &InstanceName) -> Variables {
+        let settings = &self.config.instances[instance];
+        configuration::variables(self.environment, instance, &settings.config_variables)
     }
 
     /// Where the figures for Prometheus go.
     pub(crate) fn metrics_file(&self) -> Result<Option<PathBuf>, LauncherError> {
         let Some(template) = &self.config.poll.metrics_file else { return Ok(None) };
-        let path = self.expand(std::slice::from_ref(template), &[])?.concat();
+        let environment = self.environment.variables.clone();
+        let path = self.text(template, &Variables { environment, ..Variables::default() })?;
         Ok(Some(self.environment.current_dir.join(path)))
     }
-}
-
-/// What [`Troubles`] calls a launch command that cannot be made.
-fn about_command(name: &InstanceName) -> String {
-    format!("`[launch]` of `{name}`")
-}
-
-/// Changes with everything that could make a refused submission succeed.
-fn fingerprint(command: &LaunchCommand) -> String {
-    let digest = Sha256::digest(format!("{:?} {:?}", command.command, command.scheduler).as_bytes());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The text at `path`, understood by `parse`; `None` where there is no file yet.

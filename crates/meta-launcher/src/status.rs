@@ -1,12 +1,12 @@
 //! `status`: how instances and launches stand, for people or as JSON.
 
-use crate::facts::Batch;
 use crate::plan::Action;
 use meta_core::launches::Launch;
 use meta_host::arguments::Paths;
 use meta_host::{Environment, app, exit};
 use serde::Serialize;
 
+use crate::explain::unmatched;
 use crate::failure::LauncherError;
 use crate::look::{Seen, look};
 use crate::table;
@@ -110,7 +110,7 @@ fn status(seen: Seen) -> Status {
         troubles: troubles.collect(),
     };
     if let Some((facts, plan)) = seen.tick {
-        status.batch_known = facts.batch != Batch::Unknown;
+        status.batch_known = facts.batches_known();
         for action in plan.actions {
             if let Action::Settle(settled) = action
                 && let Some(launch) = launches.iter_mut().find(|launch| launch.id == settled.id)
@@ -177,7 +177,7 @@ fn for_people(status: &Status) -> String {
         .flat_map(|instance| {
             instance.notes.iter().map(|note| format!("{}: {}", instance.name, one_line(note)))
         })
-        .chain(status.unmatched.iter().map(|job| format!("job {}: {}", job.job, job.reason)))
+        .chain(unmatched(status.unmatched.iter().map(|job| (job.job, job.reason.clone()))))
         .chain(status.troubles.iter().map(|trouble| {
             format!("trouble with {} for {}: {}", trouble.about, age(trouble.age_s), one_line(&trouble.text))
         }))

@@ -27,9 +27,9 @@ pub(crate) fn command(setup: &Setup<'_>, launch: &Launch) -> Result<LaunchComman
         } else {
             &scheduler.submit_args
         };
-        let mut added = setup.expand(own, &variables)?;
+        let mut added = setup.expand(&launch.instance, own, &variables)?;
         if launch.elements > 1 {
-            added.extend(setup.expand(&scheduler.array_args, &variables)?);
+            added.extend(setup.expand(&launch.instance, &scheduler.array_args, &variables)?);
         }
         line.args.splice(0..0, added);
     }

@@ -3,7 +3,7 @@
 use meta_core::launches::{Launch, State, Surplus};
 use meta_core::name::InstanceName;
 
-use crate::facts::{Batch, Facts, QueueState};
+use crate::facts::{Facts, QueueEntry, QueueState};
 use crate::outlook::Outlook;
 
 /// Ids that one command cancels: a command line has its limits, and a controller its patience.
@@ -58,9 +58,7 @@ pub(crate) fn surplus(
     outlook: &Outlook,
     facts: &Facts,
 ) -> Vec<Cancellation> {
-    if !facts.jobs_complete || facts.batch == Batch::Unknown {
-        return Vec::new();
-    }
+    let Some(queue) = facts.queue(name).filter(|_| facts.jobs_complete) else { return Vec::new() };
     let mut spare = outlook.supply.queued.saturating_sub(outlook.waiting);
     let own = launches.iter().zip(&facts.launches).filter(|(launch, _)| launch.instance == *name);
     let (mut noted, mut left) = (0, 0);
@@ -83,7 +81,7 @@ pub(crate) fn surplus(
         let id = launch.id.clone();
         if elements == launch.live_elements() {
             cancelled.push(Cancellation { id, batch_id, tasks: Vec::new() });
-        } else if let Some(tasks) = latest_tasks(facts, &batch_id, elements) {
+        } else if let Some(tasks) = latest_tasks(queue, &batch_id, elements) {
             cancelled.push(Cancellation { id, batch_id, tasks });
         }
     }
@@ -108,9 +106,8 @@ fn seen_twice(launch: &mut Launch, elements: u32, confirmed: u32, facts: &Facts)
 }
 
 /// The last tasks of an array that wait; `None` if the list does not tell them apart.
-fn latest_tasks(facts: &Facts, batch_id: &str, elements: u32) -> Option<Vec<u32>> {
-    let Batch::Known(entries) = &facts.batch else { return None };
-    let waiting = entries.iter().filter(|e| e.batch_id == batch_id && e.state == QueueState::Waiting);
+fn latest_tasks(queue: &[QueueEntry], batch_id: &str, elements: u32) -> Option<Vec<u32>> {
+    let waiting = queue.iter().filter(|e| e.batch_id == batch_id && e.state == QueueState::Waiting);
     let mut tasks: Vec<u32> = waiting.flat_map(|entry| entry.tasks.iter().cloned().flatten()).collect();
     tasks.sort_unstable();
     let first = tasks.len().checked_sub(elements as usize)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use meta_core::config::instances::InstanceConfig;
 use meta_core::launches::{Launch, State};
 
-use crate::facts::{Batch, Facts, Job, Limits, QueueEntry, QueueState, Site};
+use crate::facts::{Batch, Facts, Job, Limits, Place, QueueEntry, QueueState, Site};
 
 /// The time of all tests, unless they say otherwise.
 pub(crate) const NOW: u64 = 10_000;
@@ -61,7 +61,7 @@ pub(crate) fn facts(instances: &[&str]) -> Facts {
     let named = |(name, runner): (&&str, u64)| {
         let site = Site {
             runner,
-            can_be_asked: true,
+            place: Place::Queue(0),
             max_array: 1,
             start_grace_s: 121,
             fingerprint: "now".to_owned(),
@@ -76,7 +76,7 @@ pub(crate) fn facts(instances: &[&str]) -> Facts {
         jobs: Vec::new(),
         jobs_complete: true,
         launches: Vec::new(),
-        batch: Batch::Known(Vec::new()),
+        batches: vec![Batch::Known(Vec::new())],
         limits: Limits {
             max_in_flight: 100,
             max_per_project: None,

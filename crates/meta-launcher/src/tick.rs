@@ -241,22 +241,20 @@ impl Tick<'_> {
     fn cancel(&mut self, cancelled: &[Cancellation]) -> Result<(), LauncherError> {
         let instance = |cancellation: &Cancellation| {
             let launch = self.book.ledger.launches.iter().find(|launch| launch.id == cancellation.id)?;
-            Some(&launch.instance)
+            let command = self.setup.command(&launch.instance, "", 1).ok()?;
+            Some((launch.instance.clone(), command))
         };
         // Whichever can be expanded: they are all of one batch system.
-        let mut commands = cancelled.iter().filter_map(instance);
-        let Some(command) = commands.find_map(|instance| self.setup.command(instance, "", 1).ok()) else {
-            return Ok(());
-        };
+        let Some((instance, command)) = cancelled.iter().find_map(instance) else { return Ok(()) };
         let Some(scheduler) = self.setup.description(&command.scheduler) else { return Ok(()) };
-        let mut line = queue::command(self.setup, &scheduler.cancel, &[])?;
+        let mut line = queue::command(self.setup, &instance, &scheduler.cancel, &[])?;
         for cancellation in cancelled {
             if cancellation.tasks.is_empty() {
                 line.args.push(cancellation.batch_id.clone());
             }
             for task in &cancellation.tasks {
                 let variables = [("ID", cancellation.batch_id.as_str()), ("TASK", &task.to_string())];
-                line.args.extend(self.setup.expand(scheduler.task.as_slice(), &variables)?);
+                line.args.extend(self.setup.expand(&instance, scheduler.task.as_slice(), &variables)?);
             }
         }
         self.book.lease.renew_ahead(command.timeout_s).map_err(LauncherError::Lease)?;

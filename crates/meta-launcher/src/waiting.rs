@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use meta_core::name::InstanceName;
 
 use crate::facts::Facts;
+use crate::job_names::job_names;
 use crate::outlook::Outlook;
 use crate::plan::Action;
 
@@ -20,9 +21,6 @@ const DROPPED_AFTER_S: u64 = 24 * 3600;
 
 /// Seconds before that at which people are told.
 const WARNED_BEFORE_S: u64 = 4 * 3600;
-
-/// Jobs that an announcement names.
-const NAMED_JOBS: usize = 5;
 
 /// Seconds between two such announcements.
 const WARNED_EVERY_S: u64 = 3600;
@@ -55,24 +53,11 @@ pub(crate) fn warning(facts: &Facts) -> Option<Action> {
     Some(Action::Warn { jobs: jobs.into_iter().map(|(_, id)| id).collect(), in_s })
 }
 
-/// What people are told of it: a line, however many jobs there are.
+/// What people are told of it.
 pub(crate) fn announcement(jobs: &[u64], in_s: u64) -> String {
-    let hours = in_s / 3600 + 1;
-    let named = jobs.iter().take(NAMED_JOBS).map(u64::to_string).collect::<Vec<_>>().join(", ");
-    match jobs.len() {
-        1 => format!(
-            "job {named} still waits: GitLab drops it in less than {hours} h (retry it in GitLab then)"
-        ),
-        all => {
-            let others = match all.saturating_sub(NAMED_JOBS) {
-                0 => String::new(),
-                others => format!(" and {others} others"),
-            };
-            format!(
-                "{all} jobs still wait: GitLab drops the first of them in less than {hours} h (retry them in GitLab then): {named}{others}"
-            )
-        }
-    }
+    let (names, hours) = (job_names(jobs), in_s / 3600 + 1);
+    let (wait, which) = if jobs.len() == 1 { ("waits", "it") } else { ("wait", "the first of them") };
+    format!("{names} still {wait}: GitLab drops {which} in less than {hours} h (retry in GitLab then)")
 }
 
 #[cfg(test)]
@@ -138,13 +123,10 @@ mod tests {
 
     #[test]
     fn an_announcement_is_one_line() {
-        let told = |count: u64, in_s| announcement(&(1..=count).collect::<Vec<_>>(), in_s);
-        assert_eq!(
-            told(1, 0),
-            "job 1 still waits: GitLab drops it in less than 1 h (retry it in GitLab then)"
-        );
-        let many = "7 jobs still wait: GitLab drops the first of them in less than 3 h (retry them in GitLab then): 1, 2, 3, 4, 5 and 2 others";
-        assert_eq!(told(7, 2 * 3600), many);
-        assert!(told(5, 0).ends_with(": 1, 2, 3, 4, 5"));
+        let one = "job 1 still waits: GitLab drops it in less than 1 h (retry in GitLab then)";
+        assert_eq!(announcement(&[1], 0), one);
+        let two =
+            "jobs 1, 2 still wait: GitLab drops the first of them in less than 3 h (retry in GitLab then)";
+        assert_eq!(announcement(&[1, 2], 2 * 3600), two);
     }
 }

@@ -14,7 +14,8 @@ use crate::template::{Template, Use};
 /// The name of the one that is built in.
 pub const SLURM: &str = "slurm";
 
-/// How to speak to a batch system. Templates see the environment and, where it says so, variables of their own.
+/// How to speak to a batch system. Templates see the variables of the instance whose launches they are about and, where it
+/// says so, variables of their own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchedulerConfig {
     /// Put in front of the launch's own arguments. `$MARK` and `$LAUNCH_ID` lead from a queue entry back to its launch.
@@ -25,6 +26,10 @@ pub struct SchedulerConfig {
     pub array_args: Vec<Template>,
     /// Finds a request for an array in an argument, or in a line of the script.
     pub array_requested: Option<Pattern>,
+    /// Finds an argument that takes the place of the mark in `submit_args`.
+    pub mark_replaced: Option<Pattern>,
+    /// Finds an argument, or a line of the script, that sends a launch where only a `query` with the same option looks.
+    pub sent_elsewhere: Option<Pattern>,
     /// Finds the batch id (group `id`) in the answer to a submission.
     pub submitted: Pattern,
     /// Lists this user's jobs. Words `NAME=VALUE` in front of the program are its environment, here and in the other commands.
@@ -86,13 +91,16 @@ impl fmt::Debug for Pattern {
     }
 }
 
-/// What the file says, and Slurm, unless the file has a table of that name. `None` for tables with problems.
+/// What the file says, and Slurm: a table of that name has what it says, and the rest from the built-in one. `None` for
+/// tables with problems.
 pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, Option<SchedulerConfig>> {
-    let mut schedulers = BTreeMap::from([(SLURM.to_owned(), Some(slurm()))]);
+    let slurm = slurm();
+    let mut schedulers = BTreeMap::from([(SLURM.to_owned(), Some(slurm.clone()))]);
     let Some(section) = root.section("schedulers") else { return schedulers };
     for (key, item) in section.table().iter() {
         let Some(table) = section.section_of(key, item) else { continue };
-        schedulers.insert(key.to_owned(), read_scheduler(&table));
+        let base = (key == SLURM).then_some(&slurm);
+        schedulers.insert(key.to_owned(), Table { section: &table, base }.read());
     }
     schedulers
 }
@@ -102,48 +110,100 @@ fn slurm() -> SchedulerConfig {
     let text = include_str!("slurm.toml");
     let document = Document::parse(text).expect("a test reads the built-in description");
     let reader = Reader::new(text);
-    read_scheduler(&reader.root(document.as_table())).expect("a test reads the built-in description")
+    let table = Table { section: &reader.root(document.as_table()), base: None };
+    table.read().expect("a test reads the built-in description")
 }
 
-fn read_scheduler(section: &Section<'_>) -> Option<SchedulerConfig> {
-    let list = |key| section.templates(key, Use::Text).unwrap_or_default();
-    let submit_args = list("submit_args");
-    let scheduler = SchedulerConfig {
-        submit_args_unmarked: section
-            .templates("submit_args_unmarked", Use::Text)
-            .unwrap_or_else(|| submit_args.clone()),
-        submit_args,
-        array_args: list("array_args"),
-        array_requested: pattern(section, "array_requested", &[]),
-        query: required_command(section, "query"),
-        heading: pattern(section, "heading", &[]),
-        cancel: required_command(section, "cancel"),
-        task: section.template("task", Use::Text),
-        history: list("history"),
-        history_entry: pattern(section, "history_entry", &["id", "state"]),
-        permanent: patterns(section, "permanent"),
-        submitted: required(section, "submitted", &["id"], r"'Submitted batch job (?<id>\d+)'")?,
-        entry: required(section, "entry", &["id", "state"], r"'^(?<id>\d+) (?<state>\S+)'")?,
-        waiting: required(section, "waiting", &[], "'^Q$'")?,
-        running: required(section, "running", &[], "'^R$'")?,
-    };
-    section.finish();
-    Some(scheduler)
+/// `NAME=VALUE`, as it stands before a program.
+pub fn assignment(word: &str) -> Option<(&str, &str)> {
+    let (name, value) = word.split_once('=')?;
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    is_name.then_some((name, value))
 }
 
-fn required_command(section: &Section<'_>, key: &'static str) -> Vec<Template> {
-    let command = section.templates(key, Use::Text).unwrap_or_default();
-    if command.is_empty() && section.get(key).is_none_or(|item| item.as_array().is_some()) {
-        section.missing(key, &format!("write the program and its arguments: `{key} = [\"...\"]`"));
+/// One table of the file.
+struct Table<'s, 'a> {
+    section: &'s Section<'a>,
+    /// What is taken where it says nothing.
+    base: Option<&'s SchedulerConfig>,
+}
+
+type Templates = fn(&SchedulerConfig) -> &Vec<Template>;
+
+impl Table<'_, '_> {
+    fn read(&self) -> Option<SchedulerConfig> {
+        let section = self.section;
+        let base = |of: fn(&SchedulerConfig) -> &Option<Pattern>| self.base.and_then(|base| of(base).clone());
+        let submit_args = self.list("submit_args", |base| &base.submit_args);
+        let unmarked = section.templates("submit_args_unmarked", Use::Text);
+        let scheduler = SchedulerConfig {
+            submit_args_unmarked: unmarked
+                .or_else(|| self.base.map(|base| base.submit_args_unmarked.clone()))
+                .unwrap_or_else(|| submit_args.clone()),
+            submit_args,
+            array_args: self.list("array_args", |base| &base.array_args),
+            array_requested: pattern(section, "array_requested", &[])
+                .or_else(|| base(|base| &base.array_requested)),
+            mark_replaced: pattern(section, "mark_replaced", &[])
+                .or_else(|| base(|base| &base.mark_replaced)),
+            sent_elsewhere: pattern(section, "sent_elsewhere", &[])
+                .or_else(|| base(|base| &base.sent_elsewhere)),
+            query: self.command("query", |base| &base.query),
+            heading: pattern(section, "heading", &[]).or_else(|| base(|base| &base.heading)),
+            cancel: self.command("cancel", |base| &base.cancel),
+            task: section
+                .template("task", Use::Text)
+                .or_else(|| self.base.and_then(|base| base.task.clone())),
+            history: self.list("history", |base| &base.history),
+            history_entry: pattern(section, "history_entry", &["id", "state"])
+                .or_else(|| base(|base| &base.history_entry)),
+            permanent: patterns(section, "permanent")
+                .or_else(|| self.base.map(|base| base.permanent.clone()))
+                .unwrap_or_default(),
+            submitted: self.required("submitted", &["id"], r"'Submitted batch job (?<id>\d+)'", |base| {
+                &base.submitted
+            })?,
+            entry: self
+                .required("entry", &["id", "state"], r"'^(?<id>\d+) (?<state>\S+)'", |base| &base.entry)?,
+            waiting: self.required("waiting", &[], "'^Q$'", |base| &base.waiting)?,
+            running: self.required("running", &[], "'^R$'", |base| &base.running)?,
+        };
+        section.finish();
+        Some(scheduler)
     }
-    command
-}
 
-fn required(section: &Section<'_>, key: &'static str, groups: &[&str], example: &str) -> Option<Pattern> {
-    if section.get(key).is_none() {
-        section.missing(key, &format!("write a regular expression: `{key} = {example}`"));
+    fn list(&self, key: &'static str, of: Templates) -> Vec<Template> {
+        let own = self.section.templates(key, Use::Text);
+        own.or_else(|| self.base.map(|base| of(base).clone())).unwrap_or_default()
     }
-    pattern(section, key, groups)
+
+    /// One that has to name a program.
+    fn command(&self, key: &'static str, of: Templates) -> Vec<Template> {
+        let command = self.list(key, of);
+        let is_list = self.section.get(key).is_none_or(|item| item.as_array().is_some());
+        if is_list && command.iter().all(|word| assignment(word.text()).is_some()) {
+            let hint = format!("write the program and its arguments: `{key} = [\"...\"]`");
+            self.section.missing(key, &hint);
+        }
+        command
+    }
+
+    fn required(
+        &self,
+        key: &'static str,
+        groups: &[&str],
+        example: &str,
+        of: fn(&SchedulerConfig) -> &Pattern,
+    ) -> Option<Pattern> {
+        if self.section.get(key).is_some() {
+            return pattern(self.section, key, groups);
+        }
+        if self.base.is_none() {
+            self.section.missing(key, &format!("write a regular expression: `{key} = {example}`"));
+        }
+        self.base.map(|base| of(base).clone())
+    }
 }
 
 fn pattern(section: &Section<'_>, key: &'static str, groups: &[&str]) -> Option<Pattern> {
@@ -157,9 +217,9 @@ fn pattern(section: &Section<'_>, key: &'static str, groups: &[&str]) -> Option<
     Some(pattern)
 }
 
-fn patterns(section: &Section<'_>, key: &'static str) -> Vec<Pattern> {
-    let texts = section.strings(key).unwrap_or_default();
-    texts.into_iter().filter_map(|(text, span)| compile(section, key, &text, span)).collect()
+fn patterns(section: &Section<'_>, key: &'static str) -> Option<Vec<Pattern>> {
+    let texts = section.strings(key)?.into_iter();
+    Some(texts.filter_map(|(text, span)| compile(section, key, &text, span)).collect())
 }
 
 fn compile(
@@ -187,5 +247,17 @@ mod tests {
         assert_eq!(slurm.query[1].text(), "squeue");
         assert!(slurm.waiting.regex().is_match("PENDING") && !slurm.running.regex().is_match("PENDING"));
         assert!(slurm.history_entry.is_some() && slurm.task.is_some() && !slurm.permanent.is_empty());
+    }
+
+    #[test]
+    fn a_table_of_slurm_has_the_rest_from_the_built_in_one() {
+        let text = "[schedulers.slurm]\nquery = [\"squeue\", \"--clusters=$CLUSTER\"]\npermanent = []\n";
+        let document = Document::parse(text).unwrap();
+        let reader = Reader::new(text);
+        let read = read(&reader.root(document.as_table())).remove(SLURM).flatten().unwrap();
+        let problems = reader.into_problems();
+        assert_eq!(problems.len(), 0, "{problems:?}");
+        let expected = SchedulerConfig { query: read.query.clone(), permanent: Vec::new(), ..slurm() };
+        assert_eq!((read.query[1].text(), &read), ("--clusters=$CLUSTER", &expected));
     }
 }

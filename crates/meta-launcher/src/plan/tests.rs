@@ -1,9 +1,10 @@
 //! Tables of ticks, and what holds for all of them.
 
+use meta_core::launches::Surplus;
 use proptest::prelude::*;
 
 use super::*;
-use crate::facts::{Job, Obstacle, QueueEntry, QueueState};
+use crate::facts::{Batch, Job, Obstacle, QueueEntry, QueueState};
 use crate::testing::{NOW, entry, facts, job, launch};
 
 /// The launches of a plan as `instance:slots[jobs]`, and its cancellations as `-id`.
@@ -40,7 +41,7 @@ fn each_waiting_job_asks_for_a_launch_and_no_second_one() {
     assert_eq!(asked(&facts), ["a:1[7]", "b:1[8]"]);
     assert_eq!(plan(&facts).unmatched.keys().collect::<Vec<_>>(), [&6]);
     facts.launches = vec![Launch { jobs: vec![7], ..launch("a", 1) }];
-    facts.batch = queue(vec![waits(1)]);
+    facts.batches = vec![queue(vec![waits(1)])];
     assert_eq!(asked(&facts), ["b:1[8]"]);
 }
 
@@ -56,7 +57,7 @@ fn an_obstacle_is_told_and_stops_launches_of_its_instance_only() {
     );
     // Neither a launch that waits already nor its supply changes by that.
     facts.launches = vec![Launch { jobs: vec![7], ..launch("a", 1) }];
-    facts.batch = queue(vec![waits(1)]);
+    facts.batches = vec![queue(vec![waits(1)])];
     assert_eq!((asked(&facts), notes(&facts, "a").len()), (vec!["b:1[8]".to_owned()], 1));
     facts.jobs.remove(0);
     assert_eq!(notes(&facts, "a"), [""; 0]);
@@ -75,10 +76,10 @@ fn a_running_launch_counts_until_its_grace_is_over_and_not_once_it_has_a_job() {
     facts.launches = vec![launch("a", 1)];
     facts.jobs = vec![job(7, "a")];
     let mut running = |elapsed_s, active: u64| {
-        facts.batch = queue(vec![QueueEntry {
+        facts.batches = vec![queue(vec![QueueEntry {
             elapsed_s: Some(elapsed_s),
             ..entry(1, QueueState::Running, "RUNNING")
-        }]);
+        }])];
         facts.jobs.truncate(1);
         facts.jobs.extend((0..active).map(|i| Job { runner: Some(1), pending: false, ..job(100 + i, "a") }));
         asked(&facts).len()
@@ -113,12 +114,12 @@ fn priority_is_strict_and_what_a_capped_instance_leaves_goes_on() {
 fn nothing_is_launched_blindly() {
     let mut facts = facts(&["a"]);
     facts.jobs = vec![job(7, "a")];
-    facts.batch = Batch::Unknown;
+    facts.batches = vec![Batch::Unknown];
     assert_eq!(asked(&facts), [""; 0]);
     assert_eq!(notes(&facts, "a"), ["nothing is launched while the queue cannot be read"]);
     // Without a scheduler nothing is asked of it.
-    facts.batch = Batch::Known(Vec::new());
-    facts.sites.values_mut().for_each(|site| site.can_be_asked = false);
+    facts.batches = vec![Batch::Known(Vec::new())];
+    facts.sites.values_mut().for_each(|site| site.place = Place::Nowhere);
     assert_eq!(asked(&facts), ["a:1[7]"]);
     facts.sites.clear();
     assert_eq!(asked(&facts), [""; 0]);
@@ -140,8 +141,41 @@ fn a_lost_launch_comes_back_after_a_while_and_not_for_ever() {
     facts.now += 10_000;
     assert_eq!(
         notes(&facts, "a"),
-        ["job 7 is given up after 5 lost launches: retry it in GitLab once they work"]
+        ["job 7 is given up after 5 lost launches: retry in GitLab once they work"]
     );
+}
+
+#[test]
+fn jobs_whose_launches_were_lost_are_told_together() {
+    let mut facts = facts(&["a"]);
+    facts.jobs = vec![job(7, "a"), job(8, "a"), job(9, "a"), job(10, "a")];
+    let lost =
+        |job, ago| Launch { state: State::Lost, lost_at: [(job, NOW - ago)].into(), ..launch("a", job) };
+    facts.launches = vec![lost(7, 0), lost(8, 10), lost(9, 40)];
+    facts.launches.extend(vec![lost(10, 100); 5]);
+    assert_eq!(asked(&facts), ["a:1[9]"]);
+    let expected = [
+        "the launch for jobs 8, 7 was lost, next try in 20 s",
+        "job 10 is given up after 5 lost launches: retry in GitLab once they work",
+    ];
+    assert_eq!(notes(&facts, "a"), expected);
+}
+
+#[test]
+fn a_cluster_that_is_unknown_holds_back_its_own_instances_and_cancels_nothing_there() {
+    let mut facts = facts(&["a", "b"]);
+    facts.sites.get_mut(&"b".parse().unwrap()).unwrap().place = Place::Queue(1);
+    facts.batches.push(Batch::Unknown);
+    facts.jobs = vec![job(7, "a"), job(8, "b")];
+    assert_eq!(asked(&facts), ["a:1[7]"]);
+    // The same batch id in both.
+    let surplus = Some(Surplus { since: NOW - 60, elements: 1 });
+    facts.launches = vec![Launch { surplus, ..launch("a", 1) }, Launch { surplus, ..launch("b", 1) }];
+    facts.batches[0] = queue(vec![waits(1)]);
+    facts.jobs.clear();
+    assert_eq!(asked(&facts), ["-L1[]"]);
+    facts.batches[1] = queue(vec![waits(1)]);
+    assert_eq!(asked(&facts), ["-L1[]", "-L1[]"], "each in its own");
 }
 
 #[test]
@@ -161,7 +195,7 @@ fn a_refused_instance_waits_while_the_others_go_on() {
 fn a_surplus_launch_is_cancelled_at_the_second_look() {
     let mut facts = facts(&["a"]);
     facts.launches = vec![launch("a", 1), launch("a", 2)];
-    facts.batch = queue(vec![waits(1), waits(2)]);
+    facts.batches = vec![queue(vec![waits(1), waits(2)])];
     facts.jobs = vec![job(7, "a")];
     assert_eq!(asked(&facts), [""; 0]);
     facts.launches = settled(&facts);
@@ -186,7 +220,7 @@ fn elements_that_are_surplus_for_the_first_time_are_left_though_others_were_befo
     let tasks = |last| QueueEntry { tasks: vec![1..=last], ..waits(1) };
     let mut look = |last, jobs: u64| {
         facts.now += 30;
-        facts.batch = queue(vec![tasks(last)]);
+        facts.batches = vec![queue(vec![tasks(last)])];
         facts.jobs = (1..=jobs).map(|id| job(id, "a")).collect();
         let asked = asked(&facts);
         facts.launches = settled(&facts);
@@ -211,7 +245,7 @@ fn a_queue_that_moves_between_the_two_questions_shows_no_surplus() {
     // Two elements have started, found their jobs and ended each time, after the batch system was asked and before GitLab is.
     for done in (0..18).step_by(2) {
         facts.now += 30;
-        facts.batch = queue(vec![first(QueueState::Waiting, done + 1..=20)]);
+        facts.batches = vec![queue(vec![first(QueueState::Waiting, done + 1..=20)])];
         facts.jobs = (u64::from(done) + 3..=20).map(|id| job(id, "a")).collect();
         assert_eq!(asked(&facts), [""; 0], "{done}");
         facts.launches = settled(&facts);
@@ -221,7 +255,8 @@ fn a_queue_that_moves_between_the_two_questions_shows_no_surplus() {
     facts.jobs = vec![job(20, "a")];
     for _ in 0..3 {
         facts.now += 30;
-        facts.batch = queue(vec![first(QueueState::Running, 19..=19), first(QueueState::Waiting, 20..=20)]);
+        facts.batches =
+            vec![queue(vec![first(QueueState::Running, 19..=19), first(QueueState::Waiting, 20..=20)])];
         assert_eq!(asked(&facts), [""; 0]);
         facts.launches = settled(&facts);
     }
@@ -293,7 +328,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 2 => Some(entry(number, QueueState::Ended, "FAILED")),
                 _ => None,
             });
-            facts.batch = Batch::Known(queue.collect());
+            facts.batches = vec![Batch::Known(queue.collect())];
             facts.jobs = (0..)
                 .zip(jobs)
                 .map(|(id, (tag, runner, pending))| Job {
@@ -386,11 +421,11 @@ proptest! {
     #[test]
     fn the_order_of_jobs_and_queue_has_no_influence(
         (facts, shuffled, queue) in any_facts().prop_flat_map(|facts| {
-            let Batch::Known(queue) = facts.batch.clone() else { unreachable!("any_facts knows the queue") };
+            let Batch::Known(queue) = facts.batches[0].clone() else { unreachable!("any_facts knows the queue") };
             (Just(facts.clone()), Just(facts.jobs).prop_shuffle(), Just(queue).prop_shuffle())
         }),
     ) {
-        let other = Facts { jobs: shuffled, batch: Batch::Known(queue), ..facts.clone() };
+        let other = Facts { jobs: shuffled, batches: vec![Batch::Known(queue)], ..facts.clone() };
         prop_assert_eq!(plan(&facts), plan(&other));
     }
 
@@ -410,7 +445,7 @@ proptest! {
     fn a_tick_after_its_own_launches_launches_nothing(facts in any_facts()) {
         let mut after = facts.clone();
         after.launches = settled(&facts);
-        let Batch::Known(mut queue) = facts.batch.clone() else { unreachable!("any_facts knows the queue") };
+        let Batch::Known(mut queue) = facts.batches[0].clone() else { unreachable!("any_facts knows the queue") };
         for (number, action) in (100..).zip(plan(&facts).actions) {
             if let Action::Launch(NewLaunch { instance, elements, slots, jobs }) = action {
                 after.launches.push(Launch { elements, slots, jobs, ..launch(instance.as_str(), number) });
@@ -418,7 +453,7 @@ proptest! {
                 queue.push(QueueEntry { tasks, ..waits(number) });
             }
         }
-        after.batch = Batch::Known(queue);
+        after.batches = vec![Batch::Known(queue)];
         // Other limits may be free again; need and supply are not.
         let actions = plan(&after).actions;
         prop_assert!(actions.iter().all(|action| !matches!(action, Action::Launch(_))), "{actions:?}");

@@ -18,7 +18,7 @@ fn check(
 ) {
     let facts = Facts {
         launches: vec![launch],
-        batch: Batch::Known(queue),
+        batches: vec![Batch::Known(queue)],
         jobs: waiting.iter().map(|&id| job(id, "a")).collect(),
         ..facts(&["a"])
     };
@@ -73,7 +73,8 @@ fn a_queue_that_lags_is_waited_for_since_the_answer_to_the_submission() {
 #[test]
 fn the_start_is_what_the_batch_system_counts() {
     let running = QueueEntry { elapsed_s: Some(40), ..entry(1, QueueState::Running, "RUNNING") };
-    let facts = Facts { launches: vec![launch("a", 1)], batch: Batch::Known(vec![running]), ..facts(&["a"]) };
+    let facts =
+        Facts { launches: vec![launch("a", 1)], batches: vec![Batch::Known(vec![running])], ..facts(&["a"]) };
     assert_eq!(settle(&facts)[0].runs, [NOW - 40]);
 }
 
@@ -122,7 +123,7 @@ fn a_job_that_another_launch_covers_makes_none_lost() {
             Launch { jobs: vec![7], ..launch("a", 1) },
             Launch { jobs: vec![8], ..launch("a", 2) },
         ],
-        batch: Batch::Known(vec![entry(2, QueueState::Waiting, "Priority")]),
+        batches: vec![Batch::Known(vec![entry(2, QueueState::Waiting, "Priority")])],
         jobs: vec![job(7, "a")],
         ..facts(&["a"])
     };
@@ -133,16 +134,20 @@ fn a_job_that_another_launch_covers_makes_none_lost() {
 #[test]
 fn nothing_changes_while_the_queue_is_unknown() {
     let launches = vec![launch("a", 1), submitting(0), Launch { state: State::Running, ..launch("a", 3) }];
-    let facts =
-        Facts { launches: launches.clone(), batch: Batch::Unknown, jobs: vec![job(7, "a")], ..facts(&["a"]) };
+    let facts = Facts {
+        launches: launches.clone(),
+        batches: vec![Batch::Unknown],
+        jobs: vec![job(7, "a")],
+        ..facts(&["a"])
+    };
     assert_eq!(settle(&facts), launches);
 }
 
 #[test]
 fn launches_that_cannot_be_asked_for_age() {
     let mut facts = facts(&["a"]);
-    facts.batch = Batch::Unknown;
-    facts.sites.values_mut().for_each(|site| site.can_be_asked = false);
+    facts.batches = vec![Batch::Unknown];
+    facts.sites.values_mut().for_each(|site| site.place = Place::Nowhere);
     let launched = |age| Launch { submitted: NOW - age, jobs: vec![7], batch_id: None, ..launch("a", 1) };
     facts.launches = vec![launched(120)];
     assert_eq!(settle(&facts), facts.launches);
@@ -166,18 +171,18 @@ fn array(lines: &[(QueueState, std::ops::RangeInclusive<u32>)]) -> Vec<QueueEntr
 fn the_elements_of_an_array_are_counted_and_those_that_end_in_vain_are_lost() {
     let made = Launch { elements: 4, jobs: vec![6, 7, 8, 9], ..launch("a", 1) };
     let mut facts = Facts { launches: vec![made], ..facts(&["a"]) };
-    facts.batch = Batch::Known(array(&[
+    facts.batches = vec![Batch::Known(array(&[
         (QueueState::Waiting, 3..=4),
         (QueueState::Running, 1..=1),
         (QueueState::Running, 2..=2),
-    ]));
+    ]))];
     facts.jobs = [6, 7, 8, 9].map(|id| job(id, "a")).into();
     facts.launches = settle(&facts);
     let launch = &facts.launches[0];
     assert_eq!((launch.state, launch.waiting_elements(), launch.runs.len()), (State::Queued, 2, 2));
     assert_eq!(lost(launch), [0; 0]);
     // One of the running elements is gone; the other one still looks for a job, and two wait: one job is left.
-    facts.batch = Batch::Known(array(&[(QueueState::Waiting, 3..=4), (QueueState::Running, 2..=2)]));
+    facts.batches = vec![Batch::Known(array(&[(QueueState::Waiting, 3..=4), (QueueState::Running, 2..=2)]))];
     facts.launches = settle(&facts);
     let launch = &facts.launches[0];
     assert_eq!((launch.state, launch.live_elements(), lost(launch)), (State::Queued, 3, vec![9]));
@@ -214,7 +219,7 @@ fn end_one_by_one(ends: &[End], mut check: impl FnMut(u64, &Launch, &BTreeSet<u6
         facts.jobs = waiting.iter().map(|&id| job(id, "a")).collect();
         let left = (ended < count).then_some((QueueState::Waiting, ended + 1..=count));
         let lines: Vec<_> = [(QueueState::Ended, 1..=ended)].into_iter().chain(left).collect();
-        facts.batch = Batch::Known(array(&lines));
+        facts.batches = vec![Batch::Known(array(&lines))];
         facts.launches = settle(&facts);
         assert_eq!(settle(&facts), facts.launches, "another look at the same shows nothing new");
         check(facts.now, &facts.launches[0], &waiting);
@@ -272,7 +277,7 @@ fn what_changes_later_does_not_make_a_loss_younger() {
     let made = Launch { elements: 2, jobs: vec![8, 9], lost_at, waiting: Some(1), ..launch("a", 1) };
     let mut facts = Facts { launches: vec![made], ..facts(&["a"]) };
     facts.jobs = vec![job(8, "a"), job(9, "a")];
-    facts.batch = Batch::Known(array(&[(QueueState::Running, 2..=2)]));
+    facts.batches = vec![Batch::Known(array(&[(QueueState::Running, 2..=2)]))];
     let after = settle(&facts);
     assert_eq!((after[0].state, after[0].changed), (State::Running, NOW));
     assert_eq!(LostJobs::new(&after).retry(9, NOW), Retry::At(NOW + 5));
@@ -284,13 +289,13 @@ fn a_launch_that_is_out_of_sight_for_a_look_has_lost_nothing() {
         let mut facts = facts(&["a"]);
         facts.launches = vec![Launch { elements: 3, jobs: vec![7, 8, 9], ..launch("a", 1) }];
         facts.jobs = [7, 8, 9].map(|id| job(id, "a")).into();
-        facts.batch = Batch::Known(array(&[(state, 1..=3)]));
+        facts.batches = vec![Batch::Known(array(&[(state, 1..=3)]))];
         facts.launches = settle(&facts);
         facts.now += 60;
-        facts.batch = Batch::Known(Vec::new());
+        facts.batches = vec![Batch::Known(Vec::new())];
         facts.launches = settle(&facts);
         assert_eq!((facts.launches[0].state, lost(&facts.launches[0])), (State::Lost, vec![7, 8, 9]));
-        facts.batch = Batch::Known(array(&[(state, 1..=3)]));
+        facts.batches = vec![Batch::Known(array(&[(state, 1..=3)]))];
         facts.launches = settle(&facts);
         assert!(facts.launches[0].state.is_live() && facts.launches[0].lost_at.is_empty());
         assert_eq!(facts.launches[0].live_elements(), 3);
@@ -303,7 +308,7 @@ fn an_element_that_is_put_into_the_queue_again_counts_again() {
     facts.launches = vec![Launch { elements: 2, jobs: vec![8, 9], ..launch("a", 1) }];
     facts.jobs = [8, 9].map(|id| job(id, "a")).into();
     let mut look = |lines: &[_]| {
-        facts.batch = Batch::Known(array(lines));
+        facts.batches = vec![Batch::Known(array(lines))];
         facts.launches = settle(&facts);
         let launch = &facts.launches[0];
         (launch.state, launch.waiting_elements(), launch.running_elements(), lost(launch))

@@ -265,7 +265,7 @@ fn an_answer_that_is_no_queue() {
         &sandbox.once(),
         5,
         &expect![[r#"
-        error: the batch system's answer is not understood, so nothing is launched: `squeue --me --noheader --states=all '--format=%F|%K|%T|%r|%M|%j|%k'`: no job in it is one by the pattern `entry`; it begins with: The cluster is down for maintenance.
+        error: the answer of the batch system is not understood, so nothing is launched: `squeue --me --noheader --states=all '--format=%F|%K|%T|%r|%M|%j|%k'`: no job in it is one by the pattern `entry`; it begins with: The cluster is down for maintenance.
         hint: call it by hand, and mend `entry` or `heading` in `[schedulers]` if that is what it always says
     "#]],
     );

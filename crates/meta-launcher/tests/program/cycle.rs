@@ -199,7 +199,7 @@ fn a_lost_launch_is_made_again_after_a_while_and_given_up_in_the_end() {
     assert_eq!(sandbox.calls("sbatch").len(), 5);
     let status = sandbox.run(&["status"]).stdout;
     let expected =
-        format!("big: job {job} is given up after 5 lost launches: retry it in GitLab once they work");
+        format!("big: job {job} is given up after 5 lost launches: retry in GitLab once they work");
     assert!(status.contains(&expected), "{status}");
 }
 

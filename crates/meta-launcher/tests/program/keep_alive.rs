@@ -52,9 +52,8 @@ fn the_end_of_a_day_in_the_queue_is_announced_once() {
     let job = sandbox.job("big");
     pass(&sandbox, 20);
     let run = sandbox.once();
-    let expected = format!(
-        "warning: job {job} still waits: GitLab drops it in less than 5 h (retry it in GitLab then)\n"
-    );
+    let expected =
+        format!("warning: job {job} still waits: GitLab drops it in less than 5 h (retry in GitLab then)\n");
     assert_eq!((run.code, run.stderr), (Some(0), expected));
     pass(&sandbox, 3);
 }

@@ -17,7 +17,7 @@ use end_to_end::launching::Launching;
 use end_to_end::processes::wait_until;
 use end_to_end::slurm::Slurm;
 use meta_core::config::instances::InstanceConfig;
-use meta_launcher::facts::{Batch, Facts, Job, Limits, Site};
+use meta_launcher::facts::{Batch, Facts, Job, Limits, Place, Site};
 use meta_launcher::plan::{Action, plan};
 
 const INSTANCES: u64 = 200;
@@ -65,7 +65,7 @@ fn facts() -> Facts {
     };
     let site = |number: u64| Site {
         runner: number,
-        can_be_asked: true,
+        place: Place::Queue(0),
         max_array: 100,
         start_grace_s: 150,
         fingerprint: String::new(),
@@ -88,7 +88,7 @@ fn facts() -> Facts {
         jobs: (0..JOBS).map(job).collect(),
         jobs_complete: true,
         launches: Vec::new(),
-        batch: Batch::Known(Vec::new()),
+        batches: vec![Batch::Known(Vec::new())],
         limits: Limits {
             max_in_flight: 10_000,
             max_per_project: None,
