@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use globset::Glob;
+use meta_core::command_line::quoted;
 
 use crate::context::Context;
 use crate::job::Job;
@@ -111,11 +112,6 @@ fn is_shell_name(name: &str) -> bool {
     name.chars().next().is_some_and(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
-/// `value` as one word of a shell.
-pub(crate) fn quoted(value: &str) -> String {
-    format!("'{}'", value.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,8 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn values_survive_the_shell() {
-        assert_eq!(quoted("it's $(x)"), r"'it'\''s $(x)'");
+    fn only_some_names_are_a_shells() {
         assert!(is_shell_name("A_1") && !is_shell_name("1A") && !is_shell_name("a-b") && !is_shell_name(""));
     }
 

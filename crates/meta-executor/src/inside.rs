@@ -16,7 +16,7 @@ use crate::image::census::Census;
 use crate::image::own_command::{BROKEN_IMAGE, FULL_DISK};
 use crate::image::unpack::{UnpackError, unpack};
 use crate::pod::init;
-use crate::pod::outer::{self, Place, ServiceNetwork};
+use crate::pod::outer::{self, Nesting, ServiceNetwork};
 use crate::removal;
 use crate::state::Owner;
 
@@ -24,14 +24,14 @@ use crate::state::Owner;
 pub(crate) fn main(words: &[String]) -> Option<ExitCode> {
     let rest = words.get(2..).unwrap_or_default();
     match (words.get(1)?.as_str(), rest) {
-        ("pod-outer", [control, reports]) => outer_process(&Place::Alone, control, reports),
+        ("pod-outer", [control, reports]) => outer_process(&Nesting::Alone, control, reports),
         ("pod-join", [keeper, control, reports]) => {
-            outer_process(&Place::WithHolder(keeper.parse().ok()?), control, reports)
+            outer_process(&Nesting::WithHolder(keeper.parse().ok()?), control, reports)
         }
-        ("service-outer", [control, reports]) => outer_process(&Place::InHolder(None), control, reports),
+        ("service-outer", [control, reports]) => outer_process(&Nesting::InHolder(None), control, reports),
         ("service-outer", [ip, address, control, reports]) => {
             let network = ServiceNetwork { ip: ip.into(), address: address.parse().ok()? };
-            outer_process(&Place::InHolder(Some(network)), control, reports)
+            outer_process(&Nesting::InHolder(Some(network)), control, reports)
         }
         ("holder-guard", [pid, started, control, reports]) => {
             let runner = Owner { pid: pid.parse().ok()?, started: started.parse().ok()? };
@@ -75,8 +75,8 @@ fn census(tree: &Path, answer: &Path) -> Result<(), String> {
     write_private(answer, text.as_bytes()).map_err(|error| chain(&error))
 }
 
-fn outer_process(place: &Place, control: &str, reports: &str) -> Option<ExitCode> {
-    Some(outer::main(place, inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
+fn outer_process(nesting: &Nesting, control: &str, reports: &str) -> Option<ExitCode> {
+    Some(outer::main(nesting, inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
 }
 
 fn finish(result: Result<(), String>) -> ExitCode {

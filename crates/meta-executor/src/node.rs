@@ -16,7 +16,7 @@ use crate::failure::{StageFailure, chain};
 use crate::plain;
 use crate::pod::driver::{self, Outcome};
 use crate::pod::mapping::subordinate_ids;
-use crate::pod::spec::{ImageRoot, Mapping, PodCommand, PodSpec, RootSpec};
+use crate::pod::spec::{ImageRoot, Mapping, PodSpec, RootSpec};
 use crate::pod::stop_signals::StoppedBy;
 
 /// The result of a probe.
@@ -27,12 +27,12 @@ pub(crate) struct Node {
     /// As Apptainer prints it.
     pub(crate) version: String,
     pub(crate) mapping: Mapping,
-    pub(crate) layer: Layer,
+    pub(crate) layer: LayerLife,
 }
 
-/// What becomes of what a job writes into its image.
+/// How long a job finds what it wrote into its image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Layer {
+pub(crate) enum LayerLife {
     /// It is there until after_script.
     Kept,
     /// Each stage begins with the image, and has room for 64 MB: Apptainer with set-user-id root takes no directory as a
@@ -152,18 +152,18 @@ fn version(apptainer: &Path) -> String {
 }
 
 /// The best level that works here, or the one that the configuration pins.
-fn best_level(context: &Context, apptainer: &Path) -> Result<(Mapping, Layer), StageFailure> {
+fn best_level(context: &Context, apptainer: &Path) -> Result<(Mapping, LayerLife), StageFailure> {
     let level = context.settings.level;
     let mut reasons = Vec::new();
     if matches!(level, Level::Auto | Level::A) {
         match level_a(context) {
-            Ok(mapping) => return Ok((mapping, Layer::Kept)),
+            Ok(mapping) => return Ok((mapping, LayerLife::Kept)),
             Err(obstacle) => reasons.push(format!("level A: {}", reason(obstacle)?)),
         }
     }
     if matches!(level, Level::Auto | Level::B) {
         match try_pod(context, Mapping::RootOnly) {
-            Ok(()) => return Ok((Mapping::RootOnly, Layer::Kept)),
+            Ok(()) => return Ok((Mapping::RootOnly, LayerLife::Kept)),
             Err(obstacle) => reasons.push(format!("level B: {}", reason(obstacle)?)),
         }
     }
@@ -205,27 +205,17 @@ fn try_pod(context: &Context, mapping: Mapping) -> Result<(), Obstacle> {
     let directory = context.paths.node_dir.join(format!("probe-{}", std::process::id()));
     let lower = directory.join("lower");
     fs::create_dir_all(&lower).map_err(|error| format!("cannot make `{}`: {error}", lower.display()))?;
-    let spec = PodSpec {
-        hostname: "probe".to_owned(),
-        umask: 0o022,
-        root: RootSpec::Image(ImageRoot {
-            lower,
-            layer: directory.clone(),
-            shm_size: 4096,
-            devices: Vec::new(),
-            directories: Vec::new(),
-            files: Vec::new(),
-        }),
-        command: PodCommand {
-            program: PathBuf::from("/proc/self/exe"),
-            args: vec!["remove".to_owned(), directory.join("work/work").display().to_string()],
-            env: Vec::new(),
-            cwd: PathBuf::from("/"),
-            stdin: None,
-            output_owner: 0,
-            entry: None,
-        },
+    let root = ImageRoot {
+        lower,
+        layer: directory.clone(),
+        shm_size: 4096,
+        devices: Vec::new(),
+        directories: Vec::new(),
+        files: Vec::new(),
     };
+    // What overlayfs made there is root's in the pod.
+    let words = vec!["remove".to_owned(), directory.join("work/work").display().to_string()];
+    let spec = PodSpec::own_work("probe", RootSpec::Image(root), words);
     let result = driver::run(&spec, mapping);
     let _ = fs::remove_dir_all(&directory);
     match result.map_err(|error| chain(&error))? {
@@ -261,7 +251,7 @@ mod tests {
             apptainer: PathBuf::new(),
             version: String::new(),
             mapping,
-            layer: Layer::Kept,
+            layer: LayerLife::Kept,
         };
         assert!(node(RootOnly).may_get_better(Level::Auto) && node(Unmapped).may_get_better(Level::Auto));
         assert!(!node(RootOnly).may_get_better(Level::B), "the configuration wants no better one");

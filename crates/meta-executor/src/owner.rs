@@ -1,6 +1,6 @@
 //! Which process something belongs to, and whether it still lives: by pid and start time.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -47,10 +47,10 @@ pub(crate) fn kill(owner: &Owner) {
     }
 }
 
-/// Start time of a process in clock ticks after boot (proc_pid_stat(5), field 22). `None`: there is none, or it has ended and
-/// its parent has not taken note yet: its namespaces are gone.
+/// As [`meta_host::start_time`]; a process that has ended and that its parent has not taken note of yet has none, nor has it
+/// namespaces.
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    parse_start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    meta_host::start_time::start_time(u32::try_from(pid).ok()?)
 }
 
 /// Whether the process that made a job is still there.
@@ -58,22 +58,9 @@ pub(crate) fn is_alive(owner: &Owner) -> bool {
     start_time(owner.pid) == Some(owner.started)
 }
 
-fn parse_start_time(stat: &str) -> Option<u64> {
-    // The program's name, in parentheses, may hold blanks and parentheses.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn odd_program_names_do_not_shift_the_fields() {
-        let stat = "42 (a) b) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 98765 1 1 1";
-        assert_eq!(parse_start_time(stat), Some(98765));
-    }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a process that ends")]

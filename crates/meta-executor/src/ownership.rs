@@ -1,10 +1,10 @@
 //! `FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR`: what is checked out is not open to everybody, but belongs to the image's user
 //! (gitlab-runner: `executors/docker/docker_command.go`, `changeFilesOwnership`).
 
+use meta_core::command_line::quoted;
 use meta_host::files::write_private;
 
 use crate::context::Context;
-use crate::entry::quoted;
 use crate::failure::StageFailure;
 use crate::job::Job;
 use crate::job_variables::{is_true, value};
@@ -42,8 +42,8 @@ pub(crate) fn script(context: &Context, job: &Job, state: &JobState) -> Option<S
     let directories = directories.iter().filter_map(|name| value(name, job, &context.environment));
     let owner = format!("{}:{}", user.uid, user.gid);
     let lines = directories.map(|directory| {
-        let announcement = quoted(&format!("Changing ownership of files at \"{directory}\" to {owner}"));
-        let directory = quoted(directory);
+        let text = format!("Changing ownership of files at \"{directory}\" to {owner}");
+        let (announcement, directory) = (quoted(&text), quoted(directory));
         format!("if [ -e {directory} ]; then echo {announcement}; chown -RP -- {owner} {directory}; fi\n")
     });
     Some(["set -e\n".to_owned()].into_iter().chain(lines).collect())

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use meta_core::command_line::quoted;
 use meta_host::files::write_private;
 
 use crate::container::{self, Container, mount_argument};
@@ -15,7 +16,7 @@ use crate::directories::make;
 use crate::entry;
 use crate::failure::{StageFailure, chain};
 use crate::job::Job;
-use crate::node::{Layer, Node, Obstacle};
+use crate::node::{LayerLife, Node, Obstacle};
 use crate::pod::driver::{self, Outcome};
 use crate::pod::init::ENTRY_FD;
 use crate::pod::spec::{Bind, EntryText, Mapping, PodCommand, PodSpec, RootSpec};
@@ -45,7 +46,7 @@ pub(crate) fn pod(context: &Context, node: &Node, container: Container<'_>) -> R
     let mut args = start(context, container.hostname, node.layer);
     let lower = &container.image.rootfs;
     match node.layer {
-        Layer::Kept => {
+        LayerLife::Kept => {
             // Apptainer makes places for our mounts, but not for its own.
             make(&container.layer, 0o700)?;
             for name in PLACES.iter().filter(|name| lower.join(name).symlink_metadata().is_err()) {
@@ -53,7 +54,7 @@ pub(crate) fn pod(context: &Context, node: &Node, container: Container<'_>) -> R
             }
             args.extend(["--overlay".to_owned(), container.layer.display().to_string()]);
         }
-        Layer::PerStage => args.push("--writable-tmpfs".to_owned()),
+        LayerLife::PerStage => args.push("--writable-tmpfs".to_owned()),
     }
     if container.sees_gpus {
         args.extend(gpu::flags(&context.settings));
@@ -73,11 +74,11 @@ pub(crate) fn pod(context: &Context, node: &Node, container: Container<'_>) -> R
     args.extend(container::first_shell(container.image));
     args.extend(container.image.entrypoint.iter().chain(&container.words).cloned());
     // Apptainer dies of a directory that is not there, and nobody has made it, nor those of volumes.
-    let quoted = |path: &PathBuf| entry::quoted(&path.display().to_string());
+    let word = |path: &PathBuf| quoted(&path.display().to_string()).into_owned();
     let image = container.image;
-    let directories: Vec<String> = image.volumes.iter().chain([&image.working_dir]).map(quoted).collect();
+    let directories: Vec<String> = image.volumes.iter().chain([&image.working_dir]).map(word).collect();
     let enter =
-        format!("mkdir -p {}; cd {}; unset OLDPWD\n", directories.join(" "), quoted(&image.working_dir));
+        format!("mkdir -p {}; cd {}; unset OLDPWD\n", directories.join(" "), word(&image.working_dir));
     let text = entry::text(&container.environment).after(&enter);
     let Container { hostname, umask, .. } = container;
     let script = container.stdin.as_deref().unwrap_or(Path::new("/dev/null"));
@@ -124,7 +125,7 @@ pub(crate) fn helper(
     for name in PLACES.into_iter().chain(["var/tmp"]) {
         make(&root.join(name), 0o755)?;
     }
-    let mut args = start(context, &state.hostname, Layer::PerStage);
+    let mut args = start(context, &state.hostname, LayerLife::PerStage);
     args.extend(mounts(&binds));
     args.push(root.display().to_string());
     args.extend(
@@ -136,7 +137,7 @@ pub(crate) fn helper(
 }
 
 /// Whether a container can be run at this level, and what it can write to.
-pub(crate) fn probe(context: &Context, apptainer: &Path) -> Result<Layer, Obstacle> {
+pub(crate) fn probe(context: &Context, apptainer: &Path) -> Result<LayerLife, Obstacle> {
     let directory = context.paths.node_dir.join(format!("probe-{}", std::process::id()));
     let result = try_layers(&directory, apptainer, context);
     // What Apptainer left there, overlayfs's work directory of mode 000 included, is the user's.
@@ -144,7 +145,7 @@ pub(crate) fn probe(context: &Context, apptainer: &Path) -> Result<Layer, Obstac
     result
 }
 
-fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<Layer, Obstacle> {
+fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<LayerLife, Obstacle> {
     write_private(&configuration(context), CONFIGURATION.as_bytes()).map_err(|error| chain(&error))?;
     let (image, layer) = (directory.join("image"), directory.join("layer"));
     for needed in PLACES.map(|name| image.join(name)).iter().chain([&layer, &image.join("old/directory")]) {
@@ -158,7 +159,9 @@ fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<L
     let kept = vec!["--overlay".to_owned(), layer.display().to_string()];
     let said = directory.join("said");
     let mut reasons = Vec::new();
-    for (layer, flags) in [(Layer::Kept, kept), (Layer::PerStage, vec!["--writable-tmpfs".to_owned()])] {
+    for (layer, flags) in
+        [(LayerLife::Kept, kept), (LayerLife::PerStage, vec!["--writable-tmpfs".to_owned()])]
+    {
         // What Apptainer says of a try is a reason for the one who reads that all failed, and else nothing for a job's log.
         let quietly = ["-c", r#"exec "$@" 2>"$0""#].map(str::to_owned).into_iter();
         let command = PodCommand {
@@ -196,16 +199,16 @@ fn what_apptainer_said(file: &Path, code: i32) -> String {
     }
 }
 
-fn start(context: &Context, hostname: &str, layer: Layer) -> Vec<String> {
+fn start(context: &Context, hostname: &str, layer: LayerLife) -> Vec<String> {
     let hostname = ["--hostname", hostname, "--cwd", "/"].map(str::to_owned);
     words_for(context, layer).chain(hostname).collect()
 }
 
 /// Apptainer's words up to the image's own. With set-user-id root it refuses a configuration, and a layer.
-fn words_for(context: &Context, layer: Layer) -> impl Iterator<Item = String> {
+fn words_for(context: &Context, layer: LayerLife) -> impl Iterator<Item = String> {
     let configuration = match layer {
-        Layer::Kept => vec!["--config".to_owned(), configuration(context).display().to_string()],
-        Layer::PerStage => Vec::new(),
+        LayerLife::Kept => vec!["--config".to_owned(), configuration(context).display().to_string()],
+        LayerLife::PerStage => Vec::new(),
     };
     ["-s".to_owned()].into_iter().chain(configuration).chain(BASE.map(str::to_owned))
 }

@@ -15,7 +15,7 @@ pub mod files;
 pub mod lease;
 pub mod process;
 pub mod random;
-mod start_time;
+pub mod start_time;
 pub mod trust;
 
 pub use environment::Environment;

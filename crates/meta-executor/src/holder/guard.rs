@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::keeper;
 use super::protocol::Answer;
+use crate::failure::chain;
 use crate::owner;
 use crate::pod::descriptors::close_others;
 use crate::pod::link::{inherit, pipe};
@@ -23,7 +24,7 @@ pub(crate) fn main(runner: &Owner, control: OwnedFd, reports: OwnedFd) -> ExitCo
     match run(runner, control, &reports) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            keeper::report(&reports, &Answer::Failed { message: error.chain() });
+            keeper::report(&reports, &Answer::Failed { message: chain(&error) });
             ExitCode::FAILURE
         }
     }

@@ -16,6 +16,7 @@ use rustix::io::write;
 
 use super::protocol::{Answer, KeeperSpec, Refusal, Request};
 use super::service::Service;
+use crate::failure::chain;
 use crate::network::{OwnNetwork, plumbing};
 use crate::pod::{PodError, doing, mounts};
 
@@ -26,7 +27,7 @@ const IDLE: Duration = Duration::from_secs(2);
 /// Body of `meta-executor holder-keeper CONTROL REPORTS LIFELINE`.
 pub(crate) fn main(control: OwnedFd, reports: OwnedFd, lifeline: OwnedFd) -> ExitCode {
     if let Err(error) = run(control, &reports, lifeline) {
-        report(&reports, &Answer::Failed { message: error.chain() });
+        report(&reports, &Answer::Failed { message: chain(&error) });
     }
     // The end of PID 1 is the end of every process in the pod.
     ExitCode::SUCCESS
@@ -117,8 +118,14 @@ impl Keeper<'_> {
                 Request::Stay => return Ok(true),
                 Request::Start(spec) => {
                     let index = spec.index;
+                    let is_silent = spec.pod.command.entry.is_none();
                     match Service::start(*spec, self.bridge.as_ref()) {
-                        Ok(service) => self.services.push(service),
+                        Ok(service) => {
+                            self.services.push(service);
+                            if is_silent {
+                                report(self.reports, &Answer::Started { index });
+                            }
+                        }
                         Err(reason) => report(self.reports, &Answer::Refused { index, reason }),
                     }
                 }
@@ -134,7 +141,7 @@ impl Keeper<'_> {
 
 impl From<PodError> for Refusal {
     fn from(error: PodError) -> Self {
-        Self::Other(error.chain())
+        Self::Other(chain(&error))
     }
 }
 

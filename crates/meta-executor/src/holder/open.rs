@@ -8,7 +8,7 @@ use super::protocol::KeeperSpec;
 use super::{Holder, HolderRecord};
 use crate::context::Context;
 use crate::directories::write_for_all;
-use crate::failure::StageFailure;
+use crate::failure::{StageFailure, chain};
 use crate::job::Job;
 use crate::network::{self, Choice, hosts};
 use crate::node::Node;
@@ -58,7 +58,7 @@ pub(crate) fn open(
                 };
                 return Ok(Opened { holder: Some(holder), network: format!("own{addresses}") });
             }
-            Err(error) => choice = network::missing(wanted, &error.chain()),
+            Err(error) => choice = network::missing(wanted, &chain(&error)),
         }
     }
     match choice {

@@ -47,6 +47,8 @@ pub(crate) enum Answer {
     Up { own_addresses: bool },
     /// There is no pod.
     Failed { message: String },
+    /// The service's first process runs. Each that was asked for is either this, or ended, or refused.
+    Started { index: usize },
     /// The service accepts connections.
     Ready { index: usize },
     /// The service ended, with 128 + signal number for a death by signal.

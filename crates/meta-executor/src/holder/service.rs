@@ -83,7 +83,7 @@ impl Service {
     pub(super) fn look(&mut self) -> Vec<Answer> {
         let mut news = Vec::new();
         self.copy_output();
-        if let Some(code) = self.end() {
+        if let Some(code) = self.hear_reports(&mut news) {
             self.copy_output();
             self.state = State::Ended;
             news.push(match self.no_command {
@@ -106,31 +106,24 @@ impl Service {
         }
     }
 
-    /// The exit code, if the service has ended.
-    fn end(&mut self) -> Option<i32> {
-        if self.state == State::Ended || !self.has_report() {
-            return None;
-        }
-        loop {
-            match self.link.next_line() {
-                Ok(Some(line)) => match Event::parse(&line) {
-                    Some(Event::Exited(code)) => break Some(code),
-                    Some(Event::Failed(message)) => {
-                        let _ = self.log.write(format!("{message}\n").as_bytes(), clock::moment());
-                        break Some(128);
-                    }
-                    Some(Event::NoEntrypoint) => {
-                        self.no_command = true;
-                        if !self.link.has_buffered_line() {
-                            break None;
-                        }
-                    }
-                    _ if self.link.has_buffered_line() => {}
-                    _ => break None,
-                },
-                Ok(None) | Err(_) => break Some(128 + nix::sys::signal::Signal::SIGKILL as i32),
+    /// Reads what the pod reports. The exit code, if the service has ended.
+    fn hear_reports(&mut self, news: &mut Vec<Answer>) -> Option<i32> {
+        while self.state != State::Ended && self.has_report() {
+            let Ok(Some(line)) = self.link.next_line() else {
+                return Some(128 + nix::sys::signal::Signal::SIGKILL as i32);
+            };
+            match Event::parse(&line) {
+                Some(Event::Exited(code)) => return Some(code),
+                Some(Event::Failed(message)) => {
+                    let _ = self.log.write(format!("{message}\n").as_bytes(), clock::moment());
+                    return Some(128);
+                }
+                Some(Event::NoEntrypoint) => self.no_command = true,
+                Some(Event::Started) => news.push(Answer::Started { index: self.index }),
+                _ => {}
             }
         }
+        None
     }
 
     fn has_report(&self) -> bool {

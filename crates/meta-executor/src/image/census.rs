@@ -20,22 +20,21 @@ impl Census {
     /// Counts what is below `tree`. Links are not followed.
     pub(crate) fn of(tree: &Path) -> io::Result<Self> {
         let mut census = Self::default();
-        census.add(tree)?;
-        Ok(census)
-    }
-
-    fn add(&mut self, directory: &Path) -> io::Result<()> {
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            let found = entry.metadata()?;
-            self.files += 1;
-            if found.is_file() {
-                self.bytes += found.len();
-            } else if found.is_dir() {
-                self.add(&entry.path())?;
+        // Not by recursion: nobody knows how deep an image is.
+        let mut directories = vec![tree.to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory)? {
+                let entry = entry?;
+                let found = entry.metadata()?;
+                census.files += 1;
+                if found.is_file() {
+                    census.bytes += found.len();
+                } else if found.is_dir() {
+                    directories.push(entry.path());
+                }
             }
         }
-        Ok(())
+        Ok(census)
     }
 }
 

@@ -2,16 +2,15 @@
 
 pub(crate) mod census;
 pub(crate) mod credentials;
-mod entry;
 mod eviction;
 mod in_use;
-mod keeper;
 mod layout;
 pub(crate) mod names;
 pub(crate) mod own_command;
 pub(crate) mod platform;
 pub(crate) mod policy;
 pub(crate) mod prepared;
+mod pull_lease;
 pub(crate) mod reference;
 pub(crate) mod registry;
 pub(crate) mod shell;
@@ -19,4 +18,5 @@ pub(crate) mod store;
 mod tidy;
 mod touch;
 pub(crate) mod unpack;
+mod unpacked;
 pub(crate) mod user;

@@ -1,10 +1,8 @@
 //! Work on images that needs the ids of a job: this program again, in a pod on the host's root.
 
-use std::path::PathBuf;
-
 use super::store::StoreError;
 use crate::pod::driver;
-use crate::pod::spec::{Mapping, PodCommand, PodSpec, RootSpec};
+use crate::pod::spec::{Mapping, PodSpec, RootSpec};
 
 /// Exit codes of these commands, beside 0 and 1.
 pub(crate) const BROKEN_IMAGE: u8 = 3;
@@ -12,20 +10,7 @@ pub(crate) const FULL_DISK: u8 = 4;
 
 /// Runs `meta-executor WORDS` and waits for it. What it says on stderr is in the job log.
 pub(super) fn run(words: Vec<String>, mapping: Mapping) -> Result<(), StoreError> {
-    let spec = PodSpec {
-        hostname: "images".to_owned(),
-        umask: 0o022,
-        root: RootSpec::Host,
-        command: PodCommand {
-            program: PathBuf::from("/proc/self/exe"),
-            args: words,
-            env: Vec::new(),
-            cwd: PathBuf::from("/"),
-            stdin: None,
-            output_owner: 0,
-            entry: None,
-        },
-    };
+    let spec = PodSpec::own_work("images", RootSpec::Host, words);
     let outcome = driver::run(&spec, mapping).map_err(StoreError::Pod)?;
     if outcome.stopped.is_some() {
         return Err(StoreError::Stopped);

@@ -1,7 +1,7 @@
 //! The store of images: unpacked ones on this node and, where it is to be shared, their compressed parts for all nodes.
 //!
 //! ```text
-//! images/sha256-DIGEST[.root-only]/   unpacked, made under a temporary name and renamed, never changed   `entry`
+//! images/sha256-DIGEST[.root-only]/   unpacked, made under a temporary name and renamed, never changed   `unpacked`
 //! images/in-use/                      which job uses what                                              `in_use`
 //! layers/sha256-DIGEST/               the parts as the registry has them, an OCI image layout           `layout`
 //! names/HASH.json                     what a complete image name meant last, and who may use it        `names`
@@ -21,12 +21,12 @@ use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
 use super::census::Census;
-use super::entry::{self, Entry, Found, beside};
-use super::keeper::Keeper;
 use super::layout::{Layout, Parts};
 use super::names::Names;
+use super::pull_lease::PullLease;
 use super::registry::{Manifest, RegistryError, Repository};
 use super::unpack::is_full;
+use super::unpacked::{self, Found, UnpackedImage, beside};
 use super::{in_use, own_command};
 use crate::context::Context;
 use crate::log_line;
@@ -147,28 +147,28 @@ impl Store {
 
     /// The unpacked image with this manifest digest, if it is here and whole. The job is noted as its user.
     pub(crate) fn get(&self, digest: &str) -> Result<Option<StoredImage>, StoreError> {
-        let entry = self.entry(digest);
+        let unpacked = self.unpacked(digest);
         let (image, census) = {
             let _lock = self.lock(FlockOperation::LockShared)?;
-            in_use::mark(&self.images, &entry, &self.job)
-                .map_err(io_error("mark as used", entry.directory()))?;
-            match entry.find(&boot()) {
+            in_use::mark(&self.images, &unpacked, &self.job)
+                .map_err(io_error("mark as used", unpacked.directory()))?;
+            match unpacked.find(&boot()) {
                 Found::Nothing => return Ok(None),
                 Found::Good(image) => (image, None),
                 Found::Doubtful(image, census) => (image, Some(census)),
             }
         };
         if let Some(census) = census {
-            if self.count(&entry)? != census {
+            if self.count(&unpacked)? != census {
                 log_line(&format!(
                     "WARNING: the unpacked image {digest} is damaged and will be unpacked again"
                 ));
                 return Ok(None);
             }
-            entry.write_contents(census, &boot()).map_err(StoreError::Prepare)?;
+            unpacked.write_contents(census, &boot()).map_err(StoreError::Prepare)?;
         }
         // Not worth a failure: it is then evicted a little early.
-        let _ = entry.touch();
+        let _ = unpacked.touch();
         Ok(Some(*image))
     }
 
@@ -210,7 +210,7 @@ impl Store {
     fn unfinished_layout(&self, digest: &str) -> PathBuf {
         match &self.layers {
             Some(layers) => beside(&layers.join(file_name(digest)), "partial"),
-            None => self.temporary.join(self.entry(digest).name()),
+            None => self.temporary.join(self.unpacked(digest).name()),
         }
     }
 
@@ -226,7 +226,7 @@ impl Store {
         })
     }
 
-    /// Makes the entry of `digest`. `unpack` fills the directory that it is given and returns the image's configuration.
+    /// Makes the unpacked image of `digest`. `unpack` fills the directory that it is given and returns the image's configuration.
     fn add_with(
         &self,
         digest: &str,
@@ -234,18 +234,18 @@ impl Store {
     ) -> Result<StoredImage, StoreError> {
         make_private_dir(&self.images).map_err(StoreError::Prepare)?;
         make_private_dir(&self.temporary).map_err(StoreError::Prepare)?;
-        let entry = self.entry(digest);
-        let keeper = Keeper::acquire(&entry.lease(), digest)?;
+        let unpacked = self.unpacked(digest);
+        let lease = PullLease::acquire(&unpacked.lease(), digest)?;
         if let Some(image) = self.get(digest)? {
             return Ok(image);
         }
-        let partial = entry.partial();
+        let partial = unpacked.partial();
         // Of a killed process with the same pid.
         self.remove(&[partial.directory()])?;
-        // An entry that `get` does not take is damaged. Another job may run from it, so `tidy` removes it when none does.
-        match fs::rename(entry.directory(), entry::evicted(entry.directory())) {
+        // An image that `get` does not take is damaged. Another job may run from it, so `tidy` removes it when none does.
+        match fs::rename(unpacked.directory(), unpacked::evicted(unpacked.directory())) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("rename", entry.directory())(error));
+                return Err(io_error("rename", unpacked.directory())(error));
             }
             _ => {}
         }
@@ -260,11 +260,12 @@ impl Store {
             let _ = self.remove(&[partial.directory()]);
             return Err(error);
         }
-        if keeper.is_lost() {
-            return keeper.release().and(Err(StoreError::Stopped));
+        if lease.is_lost() {
+            return lease.release().and(Err(StoreError::Stopped));
         }
-        fs::rename(partial.directory(), entry.directory()).map_err(io_error("finish", entry.directory()))?;
-        keeper.release()?;
+        fs::rename(partial.directory(), unpacked.directory())
+            .map_err(io_error("finish", unpacked.directory()))?;
+        lease.release()?;
         let image = self.get(digest)?.ok_or(StoreError::NotHere)?;
         self.tidy();
         Ok(image)
@@ -279,17 +280,17 @@ impl Store {
     ) -> Result<Vec<u8>, StoreError> {
         make_private_dir(layers).map_err(StoreError::Prepare)?;
         let directory = layers.join(file_name(&found.digest));
-        let keeper = Keeper::acquire(&beside(&directory, "lease"), &found.digest)?;
+        let lease = PullLease::acquire(&beside(&directory, "lease"), &found.digest)?;
         let layout = Layout::new(directory.clone());
         if let Some(parts) = intact_parts(&layout, &found.digest)? {
             // Another node was faster. What is complete is not changed any more, so this needs no lock.
-            keeper.release()?;
+            lease.release()?;
             return self.unpack_kept(&layout, parts, rootfs);
         }
         let partial = Layout::new(self.unfinished_layout(&found.digest));
         let parts = self.download_and_unpack(&partial, found, repository, rootfs)?;
-        if keeper.is_lost() {
-            return keeper.release().and(Err(StoreError::Stopped));
+        if lease.is_lost() {
+            return lease.release().and(Err(StoreError::Stopped));
         }
         // A damaged one under the final name.
         if let Err(error) = fs::remove_dir_all(&directory)
@@ -298,7 +299,7 @@ impl Store {
             return Err(io_error("remove", &directory)(error));
         }
         fs::rename(partial.directory(), &directory).map_err(io_error("finish", &directory))?;
-        keeper.release()?;
+        lease.release()?;
         Ok(parts.config)
     }
 
@@ -331,9 +332,9 @@ impl Store {
         )
     }
 
-    fn count(&self, entry: &Entry) -> Result<Census, StoreError> {
-        let answer = entry.directory().join("census.json");
-        let words = ["census", &entry.rootfs().display().to_string(), &answer.display().to_string()];
+    fn count(&self, unpacked: &UnpackedImage) -> Result<Census, StoreError> {
+        let answer = unpacked.directory().join("census.json");
+        let words = ["census", &unpacked.rootfs().display().to_string(), &answer.display().to_string()];
         own_command::run(words.map(str::to_owned).to_vec(), self.mapping)?;
         let text = fs::read(&answer).map_err(io_error("read", &answer))?;
         serde_json::from_slice(&text).map_err(|error| io_error("understand", &answer)(error.into()))
@@ -348,8 +349,8 @@ impl Store {
         own_command::run(["remove".to_owned()].into_iter().chain(words).collect(), self.mapping)
     }
 
-    pub(super) fn entry(&self, digest: &str) -> Entry {
-        Entry::new(&self.images, digest, self.mapping)
+    pub(super) fn unpacked(&self, digest: &str) -> UnpackedImage {
+        UnpackedImage::new(&self.images, digest, self.mapping)
     }
 
     /// Keeps evictions away (shared) or everybody else (exclusive) for the moment between a look and what follows from it.

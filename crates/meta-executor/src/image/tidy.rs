@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
-use super::entry::{self, Entry, beside, finished_name, is_evicted, is_unfinished};
 use super::eviction::{self, Candidate};
 use super::in_use;
-use super::keeper::Keeper;
 use super::layout::Layout;
+use super::pull_lease::PullLease;
 use super::store::{Store, StoreError, io_error};
+use super::unpacked::{self, UnpackedImage, beside, finished_name, is_evicted, is_unfinished};
 use crate::failure::chain;
 
 /// Nodes that unpack from the same layers hold no lock, since they need not wait for each other. So layers that were used
@@ -34,7 +34,7 @@ impl Store {
 
     /// What pulls and evictions left that do not run any more. Damaged images that jobs still run from stay.
     fn remove_leftovers(&self) -> Result<usize, StoreError> {
-        let used = in_use::entries(&self.images);
+        let used = in_use::names(&self.images);
         let is_free = |path: &Path| !is_evicted(path) || !used.contains(&finished_name(path));
         let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
         for path in children(&self.images).into_iter().filter(|path| is_unfinished(path) && is_free(path)) {
@@ -50,7 +50,7 @@ impl Store {
         let mut removed = 0;
         for (of, leftovers) in found {
             // Who works on it holds the lease.
-            if let Some(_keeper) = Keeper::try_acquire(&beside(&of, "lease")) {
+            if let Some(_lease) = PullLease::try_acquire(&beside(&of, "lease")) {
                 self.remove(&leftovers.iter().map(PathBuf::as_path).collect::<Vec<_>>())?;
                 removed += leftovers.len();
             }
@@ -64,16 +64,16 @@ impl Store {
         {
             // No job may begin to use an image between the look and the renaming.
             let _lock = self.lock(FlockOperation::LockExclusive)?;
-            let used = in_use::entries(&self.images);
-            let candidates = Entry::all(&self.images).into_iter().map(|entry| Candidate {
-                bytes: entry.contents().map_or(0, |contents| contents.census.bytes),
-                last_use: entry.last_use(),
-                in_use: used.contains(&entry.name()),
-                directory: entry.directory().to_owned(),
+            let used = in_use::names(&self.images);
+            let candidates = UnpackedImage::all(&self.images).into_iter().map(|unpacked| Candidate {
+                bytes: unpacked.contents().map_or(0, |contents| contents.census.bytes),
+                last_use: unpacked.last_use(),
+                in_use: used.contains(&unpacked.name()),
+                directory: unpacked.directory().to_owned(),
             });
             for Candidate { directory, .. } in eviction::plan(candidates.collect(), limit) {
                 log::info!("removing `{}`: over `image_max_size`", directory.display());
-                let evicted = entry::evicted(&directory);
+                let evicted = unpacked::evicted(&directory);
                 fs::rename(&directory, &evicted).map_err(io_error("rename", &directory))?;
                 trees.push(evicted);
             }
@@ -94,7 +94,7 @@ impl Store {
         });
         for Candidate { directory, .. } in eviction::plan(candidates.collect(), limit) {
             // Who holds the lease is about to make it anew.
-            if let Some(_keeper) = Keeper::try_acquire(&beside(&directory, "lease")) {
+            if let Some(_lease) = PullLease::try_acquire(&beside(&directory, "lease")) {
                 log::info!("removing `{}`: over `image_max_size`", directory.display());
                 fs::remove_dir_all(&directory).map_err(io_error("remove", &directory))?;
                 removed += 1;

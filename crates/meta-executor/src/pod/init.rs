@@ -24,6 +24,7 @@ use super::first_word::FirstWord;
 use super::report::{Event, report};
 use super::spec::{EntryText, PodCommand, PodSpec, RootSpec};
 use super::{PodError, doing, image_root, mounts, outer, tools_root};
+use crate::failure::chain;
 
 /// The descriptor on which the container's first process says that it runs. A shell can name only one digit.
 pub(crate) const STARTED_FD: i32 = 9;
@@ -35,7 +36,7 @@ pub(crate) const ENTRY_FD: i32 = 8;
 pub(crate) fn main(control: OwnedFd, reports: OwnedFd) -> ExitCode {
     let event = match run(control, &reports) {
         Ok(code) => Event::Exited(code),
-        Err(error) => Event::Failed(error.chain()),
+        Err(error) => Event::Failed(chain(&error)),
     };
     if !in_namespace() {
         descendants::kill_all();

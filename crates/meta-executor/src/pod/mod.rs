@@ -55,20 +55,6 @@ pub(crate) enum PodError {
     Silent,
 }
 
-impl PodError {
-    /// The error and its causes in one line, for the report pipe.
-    pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(cause) = source {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        text
-    }
-}
-
 /// Turns an error number of a system call on a path into an error that names both.
 pub(crate) fn on_path(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(nix::Error) -> PodError {
     let path = path.into();

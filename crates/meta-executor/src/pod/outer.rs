@@ -16,15 +16,16 @@ use super::descriptors::close_others;
 use super::link::inherit;
 use super::report::{Event, report};
 use super::{PodError, doing};
+use crate::failure::chain;
 use crate::network::plumbing;
 
 /// What every pod has of its own, beside the user namespace, the network and the pids.
 const OWN: CloneFlags =
     CloneFlags::CLONE_NEWNS.union(CloneFlags::CLONE_NEWIPC).union(CloneFlags::CLONE_NEWUTS);
 
-/// Where a pod lives.
+/// What a pod is inside of.
 #[derive(Debug)]
-pub(crate) enum Place {
+pub(crate) enum Nesting {
     /// In a new user namespace, in the host's network.
     Alone,
     /// In the user namespace and the network of the holder whose PID 1 has this number.
@@ -42,26 +43,26 @@ pub(crate) struct ServiceNetwork {
 }
 
 /// Body of `meta-executor pod-outer`, `pod-join` and `service-outer`.
-pub(crate) fn main(place: &Place, control: OwnedFd, reports: OwnedFd) -> ExitCode {
-    match enter(place, &control, &reports) {
+pub(crate) fn main(nesting: &Nesting, control: OwnedFd, reports: OwnedFd) -> ExitCode {
+    match enter(nesting, &control, &reports) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(&reports, &Event::Failed(error.chain()));
+            report(&reports, &Event::Failed(chain(&error)));
             ExitCode::FAILURE
         }
     }
 }
 
-fn enter(place: &Place, control: &OwnedFd, reports: &OwnedFd) -> Result<(), PodError> {
+fn enter(nesting: &Nesting, control: &OwnedFd, reports: &OwnedFd) -> Result<(), PodError> {
     close_others(&[control, reports])?;
-    match place {
-        Place::Alone => unshare(OWN | CloneFlags::CLONE_NEWUSER)
+    match nesting {
+        Nesting::Alone => unshare(OWN | CloneFlags::CLONE_NEWUSER)
             .map_err(doing("make user, mount, ipc and uts namespaces"))?,
-        Place::WithHolder(keeper) => {
+        Nesting::WithHolder(keeper) => {
             join(*keeper)?;
             unshare(OWN).map_err(doing("make mount, ipc and uts namespaces"))?;
         }
-        Place::InHolder(network) => {
+        Nesting::InHolder(network) => {
             let net = if network.is_some() { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
             unshare(OWN | net).map_err(doing("make a service's namespaces"))?;
         }
@@ -80,7 +81,7 @@ fn enter(place: &Place, control: &OwnedFd, reports: &OwnedFd) -> Result<(), PodE
     become_root()?;
     // The kernel forgets it when ids change, so not earlier.
     end_with_parent()?;
-    if let Place::InHolder(Some(network)) = place {
+    if let Nesting::InHolder(Some(network)) = nesting {
         plumbing::configure_service(&network.ip, network.address)?;
         report(reports, &Event::Connected);
     }

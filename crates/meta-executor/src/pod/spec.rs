@@ -17,6 +17,26 @@ pub(crate) struct PodSpec {
     pub(crate) command: PodCommand,
 }
 
+impl PodSpec {
+    /// A pod for work of our own with the ids of the job: this program again, as `meta-executor WORDS`.
+    pub(crate) fn own_work(hostname: &str, root: RootSpec, words: Vec<String>) -> Self {
+        Self {
+            hostname: hostname.to_owned(),
+            umask: 0o022,
+            root,
+            command: PodCommand {
+                program: PathBuf::from("/proc/self/exe"),
+                args: words,
+                env: Vec::new(),
+                cwd: PathBuf::from("/"),
+                stdin: None,
+                output_owner: 0,
+                entry: None,
+            },
+        }
+    }
+}
+
 /// The file system that the pod's command sees.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum RootSpec {

@@ -1,6 +1,7 @@
 //! Waits until the services answer. One that does not is worth a warning with its log, never a failure: the job may not need
 //! it (gitlab-runner: `executors/docker/services.go`, `waitForServiceContainer`).
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::follow::Follower;
@@ -15,10 +16,13 @@ use crate::pod::stop_signals::StopSignals;
 /// log.
 const HEAD_START: Duration = Duration::from_secs(10);
 
+/// A service that was asked for says soon that it runs, or why not. One whose shell says neither is let be.
+const LONGEST_START: Duration = Duration::from_secs(10);
+
 const YELLOW: &str = "\x1b[0;33m";
 const RESET: &str = "\x1b[0;m";
 
-/// Waits at most `limit` for `services`, or for none of them without a limit. `signals` gets the requests to stop.
+/// Waits until all `services` run, and at most `limit` until they answer, or not at all without a limit. `signals` gets the requests to stop.
 pub(crate) fn wait(
     services: &[StartedService],
     holder: &mut Holder,
@@ -37,13 +41,17 @@ pub(crate) fn wait(
     }
     let start = Instant::now();
     let mut open: Vec<&StartedService> = services.iter().collect();
+    let mut running = BTreeSet::new();
     loop {
         follower.print_new();
         let elapsed = start.elapsed();
-        let limit_of = |service: &StartedService| match limit {
-            Some(limit) if !service.ports.is_empty() => limit,
-            Some(limit) => limit.min(HEAD_START),
-            None => Duration::ZERO,
+        let limit_of = |service: &StartedService| {
+            let limit = match limit {
+                Some(limit) if !service.ports.is_empty() => limit,
+                Some(limit) => limit.min(HEAD_START),
+                None => Duration::ZERO,
+            };
+            if running.contains(&service.index) { limit } else { limit.max(LONGEST_START) }
         };
         open.retain(|service| {
             let is_over = elapsed >= limit_of(service);
@@ -60,10 +68,11 @@ pub(crate) fn wait(
         }
         let Some(answer) = answer else { continue };
         match answer {
+            Answer::Started { index } => drop(running.insert(index)),
             Answer::Ready { index } => open.retain(|service| service.index != index),
             Answer::Ended { index, code } => {
-                if let Some(position) = open.iter().position(|service| service.index == index) {
-                    let service = open.remove(position);
+                let ended = open.extract_if(.., |service| service.index == index);
+                for service in ended.filter(|_| limit.is_some()) {
                     warn(service, &format!("service \"{}\" ended with exit code {code}", service.container));
                 }
             }

@@ -17,7 +17,7 @@ pub(crate) fn run(context: &Context) -> Result<(), StageFailure> {
     if let Some(holder) = HolderRecord::load(paths) {
         owner::kill(&holder.keeper);
     }
-    slot::release(paths);
+    slot::release(context);
     let trees = [paths.overlay.clone(), paths.job.clone()];
     if trees.iter().all(|tree| tree.symlink_metadata().is_err()) {
         return Ok(());

@@ -12,9 +12,9 @@ use crate::job::Job;
 use crate::log_line;
 use crate::node::Node;
 
-/// The answer on stdout.
+/// What gitlab-runner reads from stdout.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct ConfigOutput<'a> {
     driver: Driver,
     /// Shown behind `via` in the log's line `Running on JOB via HOSTNAME...`; docker has the machine there. Nothing else uses it.
     hostname: &'a str,
@@ -30,16 +30,16 @@ struct Driver {
     version: &'static str,
 }
 
-/// Prints the answer. Where the job sees the host's paths, these are decided here already.
+/// Prints the output. Where the job sees the host's paths, these are decided here already.
 pub(crate) fn run(context: &Context, job: &Job) -> Result<(), StageFailure> {
     let node = &context.environment.hostname;
     if shown(context)? == Shown::AsDocker {
-        log_line(&answer(node, Path::new("/builds"), Path::new("/cache")));
+        log_line(&output(node, Path::new("/builds"), Path::new("/cache")));
         return Ok(());
     }
     directories::take(context)?;
     let job = directories::find(context, job, Shown::AsOnHost)?;
-    log_line(&answer(node, &job.builds_inside, &job.cache_inside));
+    log_line(&output(node, &job.builds_inside, &job.cache_inside));
     Ok(())
 }
 
@@ -54,15 +54,15 @@ fn shown(context: &Context) -> Result<Shown, StageFailure> {
 }
 
 /// The JSON text on the node with this host name.
-fn answer(node: &str, builds_dir: &Path, cache_dir: &Path) -> String {
-    let answer = Answer {
+fn output(node: &str, builds_dir: &Path, cache_dir: &Path) -> String {
+    let output = ConfigOutput {
         driver: Driver { name: "gitlab-meta-runner", version: env!("CARGO_PKG_VERSION") },
         hostname: node,
         builds_dir,
         cache_dir,
         builds_dir_is_shared: false,
     };
-    serde_json::to_string(&answer).expect("the answer has only strings and a bool")
+    serde_json::to_string(&output).expect("the output has only strings and a bool")
 }
 
 #[cfg(test)]
@@ -70,10 +70,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_is_what_docker_would_use() {
+    fn the_output_is_what_docker_would_use() {
         expect_test::expect![[
             r#"{"driver":{"name":"gitlab-meta-runner","version":"0.1.0"},"hostname":"node7","builds_dir":"/builds","cache_dir":"/cache","builds_dir_is_shared":false}"#
         ]]
-        .assert_eq(&answer("node7", Path::new("/builds"), Path::new("/cache")));
+        .assert_eq(&output("node7", Path::new("/builds"), Path::new("/cache")));
     }
 }

@@ -129,6 +129,7 @@ fn old_slot(level: &str) {
     run(&site, json!({}), "true");
     in_use.cleanup().success();
     let mut left = site.jobs_left();
+    left.retain(|path| path.is_dir());
     left.sort();
     assert_eq!(left, kept);
 }

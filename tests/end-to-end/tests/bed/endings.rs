@@ -118,6 +118,8 @@ fn daemon(level: &str) {
 fn cleanup(level: &str) {
     let site = site(level);
     let job = site.job(&image("debian:sid"), json!({})).prepared();
+    let deep = "p=$(printf 'd/%.0s' $(seq 500)); cd /builds; for i in 1 2 3; do mkdir -p $p; cd $p; done";
+    job.run("build_script", deep).success();
     let odd = "mkdir -p /builds/a/b /odd; touch /builds/a/b/c /odd/f; chown -R 1234:1234 /builds/a /odd 2>/dev/null; chmod 000 /builds/a/b /builds/a /odd";
     job.run("build_script", odd).success();
     job.cleanup().success();

@@ -85,9 +85,11 @@ fn shared(level: &str) {
 fn taken_port(level: &str) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
     let port = listener.local_addr().expect("it is bound").port();
-    let site = site(level, "network = \"host\"");
-    let ended = site.job(&image("busybox"), json!({ "services": [server("web", port)] })).prepare();
-    ended.failed(SYSTEM_FAILURE, &format!("another process of this node listens on port {port}"));
+    for more in ["", "wait_for_services_timeout = 0\n"] {
+        let site = site(level, &format!("{more}network = \"host\""));
+        let ended = site.job(&image("busybox"), json!({ "services": [server("web", port)] })).prepare();
+        ended.failed(SYSTEM_FAILURE, &format!("another process of this node listens on port {port}"));
+    }
 }
 
 fn shared_port(level: &str) {

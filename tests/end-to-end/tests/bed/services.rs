@@ -156,10 +156,12 @@ fn many_ports(level: &str) {
 
 /// gitlab-runner's docker executor cannot start such a container, and fails.
 fn no_command(level: &str) {
-    let site = site(level, "");
-    let command = json!({ "command": ["/not/there"] });
-    let job = site.job(&image("busybox"), json!({ "services": [service("busybox", command)] }));
-    job.prepare().failed(BUILD_FAILURE, "busybox\" has no command that can be executed\nhint: correct");
+    for more in ["", "wait_for_services_timeout = 0"] {
+        let site = site(level, more);
+        let command = json!({ "command": ["/not/there"] });
+        let job = site.job(&image("busybox"), json!({ "services": [service("busybox", command)] }));
+        job.prepare().failed(BUILD_FAILURE, "busybox\" has no command that can be executed\nhint: correct");
+    }
 }
 
 fn ends_at_once(level: &str) {

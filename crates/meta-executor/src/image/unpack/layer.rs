@@ -24,22 +24,22 @@ const OTHER_MARKS: &[u8] = b".wh..wh.";
 pub(super) fn unpack(file: File, tree: &mut Tree, name: &Path) -> Result<(), UnpackError> {
     let broken = |source| UnpackError::Layer { layer: name.to_owned(), source };
     let mut archive = Archive::new(decompressed(file));
-    let mut layer = Layer { tree, seen: HashSet::new(), directories: Vec::new() };
+    let mut unpacking = Unpacking { tree, seen: HashSet::new(), directories: Vec::new() };
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
         let path = cleaned(Path::new(OsStr::from_bytes(&entry.path_bytes())));
         let failed = |source| UnpackError::Entry { path: path.clone(), layer: name.to_owned(), source };
         let attributes = attributes(&mut entry).map_err(broken)?;
-        layer.put(&mut entry, &path, attributes).map_err(|error| match error {
+        unpacking.put(&mut entry, &path, attributes).map_err(|error| match error {
             PutError::Entry(source) => broken(source),
             PutError::Tree(source) => failed(source),
         })?;
     }
-    layer.finish().map_err(|(path, source)| UnpackError::Entry { path, layer: name.to_owned(), source })
+    unpacking.finish().map_err(|(path, source)| UnpackError::Entry { path, layer: name.to_owned(), source })
 }
 
 /// A layer that is being unpacked.
-struct Layer<'a> {
+struct Unpacking<'a> {
     tree: &'a mut Tree,
     /// What this layer brought: an opaque directory hides what lower layers put into it, and nothing else.
     seen: HashSet<PathBuf>,
@@ -54,7 +54,7 @@ enum PutError {
     Tree(io::Error),
 }
 
-impl Layer<'_> {
+impl Unpacking<'_> {
     fn put(
         &mut self,
         entry: &mut Entry<'_, ReadAhead>,

@@ -14,7 +14,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::rooted;
+use crate::{removal, rooted};
 
 /// Owner, mode, time and extended attributes of an entry.
 #[derive(Clone, Debug)]
@@ -145,8 +145,7 @@ impl Tree {
         let (directory, name) = split(path);
         let parent = self.directory(directory)?;
         if kind(&found) == FileType::Directory {
-            let path = Path::new("/proc/self/fd").join(parent.as_raw_fd().to_string()).join(name);
-            fs::remove_dir_all(path)?;
+            removal::tree::remove(parent, Path::new(name))?;
         } else {
             unlinkat(parent, name, AtFlags::empty())?;
         }
@@ -157,17 +156,20 @@ impl Tree {
 
     /// Removes everything below the directory `path` but what is in `kept`.
     pub(super) fn empty(&mut self, path: &Path, kept: &HashSet<PathBuf>) -> io::Result<()> {
-        let directory = match self.open_directory(path) {
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
-            result => result?,
-        };
-        let listed = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
-        for entry in fs::read_dir(listed)? {
-            let child = path.join(entry?.file_name());
-            if !kept.contains(&child) {
-                self.remove(&child)?;
-            } else if self.stat(&child)?.is_some_and(|found| kind(&found) == FileType::Directory) {
-                self.empty(&child, kept)?;
+        let mut directories = vec![path.to_owned()];
+        while let Some(path) = directories.pop() {
+            let directory = match self.open_directory(&path) {
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                result => result?,
+            };
+            let listed = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string());
+            for entry in fs::read_dir(listed)? {
+                let child = path.join(entry?.file_name());
+                if !kept.contains(&child) {
+                    self.remove(&child)?;
+                } else if self.stat(&child)?.is_some_and(|found| kind(&found) == FileType::Directory) {
+                    directories.push(child);
+                }
             }
         }
         Ok(())

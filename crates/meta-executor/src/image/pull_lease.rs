@@ -17,13 +17,13 @@ const WAIT: Duration = Duration::from_secs(3600);
 const RENEWAL: Duration = Duration::from_secs(60);
 
 /// A held lease, which a thread renews. Released on drop.
-pub(super) struct Keeper {
+pub(super) struct PullLease {
     /// Dropped to end the thread.
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<Result<(), LeaseError>>>,
 }
 
-impl Keeper {
+impl PullLease {
     /// Takes the lease at `path`; says so in the job log if another process has it.
     pub(super) fn acquire(path: &Path, digest: &str) -> Result<Self, StoreError> {
         let lease = match Lease::acquire(path, Duration::ZERO) {
@@ -75,7 +75,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for PullLease {
     fn drop(&mut self) {
         // On the way out of a failure, which is the one to report.
         let _ = self.end();
@@ -90,11 +90,11 @@ mod tests {
     fn a_lease_is_kept_until_it_is_released_or_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sha256-12.root-only.lease");
-        let keeper = Keeper::try_acquire(&path).unwrap();
-        assert!(path.exists() && !keeper.is_lost() && Keeper::try_acquire(&path).is_none());
-        keeper.release().unwrap();
-        let keeper = Keeper::try_acquire(&path).unwrap();
-        drop(keeper);
+        let lease = PullLease::try_acquire(&path).unwrap();
+        assert!(path.exists() && !lease.is_lost() && PullLease::try_acquire(&path).is_none());
+        lease.release().unwrap();
+        let lease = PullLease::try_acquire(&path).unwrap();
+        drop(lease);
         assert!(!path.exists());
     }
 }

@@ -26,11 +26,11 @@ const BELIEVED: Duration = Duration::from_secs(24 * 60 * 60);
 /// sha256-DIGEST[.root-only]/entry.json   [`Contents`]; its time is that of the last count
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct UnpackedImage {
     directory: PathBuf,
 }
 
-/// What is in an entry, and when that was seen last.
+/// What is in an unpacked image, and when that was seen last.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Contents {
     version: u32,
@@ -39,7 +39,7 @@ pub(super) struct Contents {
     boot: String,
 }
 
-/// What an entry is worth.
+/// What an unpacked image is worth.
 pub(super) enum Found {
     Nothing,
     /// The files were counted not long ago.
@@ -48,7 +48,7 @@ pub(super) enum Found {
     Doubtful(Box<StoredImage>, Census),
 }
 
-impl Entry {
+impl UnpackedImage {
     /// Trees with mapped owners and trees that belong to one user are different ones.
     pub(super) fn new(images: &Path, digest: &str, mapping: Mapping) -> Self {
         let owners = match mapping {
@@ -59,7 +59,7 @@ impl Entry {
         Self { directory: images.join(format!("{}{owners}", digest.replace(':', "-"))) }
     }
 
-    /// All entries below `images`.
+    /// All images below `images`.
     pub(super) fn all(images: &Path) -> Vec<Self> {
         let entries = fs::read_dir(images).into_iter().flatten().flatten();
         let directories = entries.map(|entry| entry.path()).filter(|path| path.join("entry.json").exists());
@@ -78,7 +78,7 @@ impl Entry {
         self.directory.join("rootfs")
     }
 
-    /// The same entry while this process makes it.
+    /// The same image while this process makes it.
     pub(super) fn partial(&self) -> Self {
         Self { directory: beside(&self.directory, &of_this_process(PARTIAL)) }
     }
@@ -139,7 +139,7 @@ pub(super) fn beside(path: &Path, extension: &str) -> PathBuf {
     path.with_file_name(format!("{}.{extension}", path.file_name().unwrap_or_default().to_string_lossy()))
 }
 
-/// Where the entry or layout `directory` is put, so that nobody begins to use it, until it is removed.
+/// Where the unpacked image or layout `directory` is put, so that nobody begins to use it, until it is removed.
 pub(super) fn evicted(directory: &Path) -> PathBuf {
     beside(directory, &of_this_process(EVICTED))
 }
@@ -177,10 +177,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_beside_an_entry_are_its_own() {
+    fn names_beside_an_image_are_its_own() {
         let images = Path::new("/images");
-        let plain = Entry { directory: images.join("sha256-12") };
-        let root_only = Entry::new(images, "sha256:12", Mapping::RootOnly);
+        let plain = UnpackedImage { directory: images.join("sha256-12") };
+        let root_only = UnpackedImage::new(images, "sha256:12", Mapping::RootOnly);
         assert_eq!(root_only.name(), "sha256-12.root-only");
         assert_ne!(plain.lease(), root_only.lease());
         assert_ne!(plain.partial(), root_only.partial());
@@ -189,15 +189,15 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_belong_to_the_entry_whose_name_they_had() {
-        for (name, entry) in [
+    fn leftovers_belong_to_the_image_whose_name_they_had() {
+        for (name, finished) in [
             ("sha256-12.partial", "sha256-12"),
             ("sha256-12.77.partial", "sha256-12"),
             ("sha256-12.root-only.77.partial", "sha256-12.root-only"),
             ("sha256-12.root-only.evicted", "sha256-12.root-only"),
             ("sha256-12.root-only", "sha256-12.root-only"),
         ] {
-            assert_eq!(finished_name(&Path::new("/images").join(name)), entry);
+            assert_eq!(finished_name(&Path::new("/images").join(name)), finished);
         }
         let lease = beside(Path::new("/i/sha256-12.root-only"), "lease");
         assert_eq!(lease, Path::new("/i/sha256-12.root-only.lease"));
