@@ -1,6 +1,6 @@
 //! The command that runs a script in the job's image: Apptainer's arguments and the shell text around the job's own shell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use meta_core::executor_settings::ExecutorSettings;
@@ -78,6 +78,7 @@ pub(crate) fn pod(context: &Context, apptainer: &Path, container: Container<'_>)
         },
         directories: mount_points(context, &container),
         files: file_mount_points(context),
+        hidden_programs: hidden_programs(apptainer, &search_path(context)),
     };
     let args = apptainer_args(context, &container, &root);
     let mut env = apptainer_environment(context);
@@ -104,6 +105,17 @@ pub(crate) fn pod(context: &Context, apptainer: &Path, container: Container<'_>)
     }
 }
 
+/// Where `squashfuse_ll` is. Apptainer runs it three times to read its help, for images that are files; ours are directories.
+/// It looks beside itself, then where the configuration says (`binary path`: PATH and the system's directories, by default).
+fn hidden_programs(apptainer: &Path, search_path: &str) -> Vec<PathBuf> {
+    let own = apptainer.canonicalize().map(|program| program.with_file_name("../libexec/apptainer/bin"));
+    let directories =
+        own.into_iter().chain(std::env::split_paths(search_path)).chain(std::env::split_paths(DEFAULT_PATH));
+    let programs: BTreeSet<PathBuf> =
+        directories.filter_map(|directory| directory.join("squashfuse_ll").canonicalize().ok()).collect();
+    programs.into_iter().collect()
+}
+
 fn mount_points(context: &Context, container: &Container<'_>) -> Vec<PathBuf> {
     let mut directories: Vec<PathBuf> =
         ["/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/etc"].map(Into::into).to_vec();
@@ -128,15 +140,19 @@ fn file_mount_points(context: &Context) -> Vec<PathBuf> {
 pub(crate) fn apptainer_environment(context: &Context) -> Vec<(String, String)> {
     let own = context.paths.job.join("apptainer").display().to_string();
     vec![
-        (
-            "PATH".to_owned(),
-            context.environment.variables.get("PATH").cloned().unwrap_or_else(|| DEFAULT_PATH.to_owned()),
-        ),
+        ("PATH".to_owned(), search_path(context)),
+        // A Go program that has done its work long before there is garbage worth collecting.
+        ("GOGC".to_owned(), "off".to_owned()),
+        ("GOMEMLIMIT".to_owned(), "64MiB".to_owned()),
         ("HOME".to_owned(), own.clone()),
         ("TMPDIR".to_owned(), own.clone()),
         ("APPTAINER_CONFIGDIR".to_owned(), own.clone()),
         ("APPTAINER_CACHEDIR".to_owned(), own),
     ]
+}
+
+fn search_path(context: &Context) -> String {
+    context.environment.variables.get("PATH").cloned().unwrap_or_else(|| DEFAULT_PATH.to_owned())
 }
 
 fn apptainer_args(context: &Context, container: &Container<'_>, root: &ImageRoot) -> Vec<String> {
@@ -238,7 +254,27 @@ pub(crate) fn mount_argument(bind: &Bind) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    #[test]
+    fn what_apptainer_would_only_ask_for_help_is_found_where_it_looks() {
+        let tree = tempfile::tempdir().unwrap();
+        let of = |directory: &str| tree.path().canonicalize().unwrap().join(directory).join("squashfuse_ll");
+        for directory in ["bin", "libexec/apptainer/bin", "tools"] {
+            fs::create_dir_all(tree.path().join(directory)).unwrap();
+        }
+        for file in [tree.path().join("bin/apptainer"), of("libexec/apptainer/bin"), of("tools")] {
+            fs::File::create(file).unwrap();
+        }
+        symlink("tools", tree.path().join("same")).unwrap();
+        let path = format!("{0}/same:{0}/tools:/nonexistent", tree.path().display());
+        let found = hidden_programs(&tree.path().join("bin/apptainer"), &path);
+        let found: Vec<_> = found.into_iter().filter(|program| program.starts_with(tree.path())).collect();
+        assert_eq!(found, [of("libexec/apptainer/bin"), of("tools")]);
+    }
 
     #[test]
     fn odd_paths_survive_the_mount_flag() {

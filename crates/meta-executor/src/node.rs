@@ -212,6 +212,7 @@ fn try_pod(context: &Context, mapping: Mapping) -> Result<(), Obstacle> {
         devices: Vec::new(),
         directories: Vec::new(),
         files: Vec::new(),
+        hidden_programs: Vec::new(),
     };
     // What overlayfs made there is root's in the pod.
     let words = vec!["remove".to_owned(), directory.join("work/work").display().to_string()];

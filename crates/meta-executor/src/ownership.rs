@@ -2,7 +2,7 @@
 //! (gitlab-runner: `executors/docker/docker_command.go`, `changeFilesOwnership`).
 
 use meta_core::command_line::quoted;
-use meta_host::files::write_private;
+use meta_host::files::write_transient;
 
 use crate::context::Context;
 use crate::failure::StageFailure;
@@ -52,7 +52,7 @@ pub(crate) fn script(context: &Context, job: &Job, state: &JobState) -> Option<S
 /// Keeps `script`, so that it runs once. Gives where it is.
 pub(crate) fn save(context: &Context, script: &str) -> Result<std::path::PathBuf, StageFailure> {
     let path = context.paths.job.join(SCRIPT);
-    write_private(&path, script.as_bytes()).map_err(|error| StageFailure::system(&error))?;
+    write_transient(&path, script.as_bytes()).map_err(|error| StageFailure::system(&error))?;
     Ok(path)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use meta_host::files::{read_private, write_private};
+use meta_host::files::{read_private, write_transient};
 use serde::{Deserialize, Serialize};
 
 use crate::context::JobPaths;
@@ -68,6 +68,6 @@ impl JobState {
 
     pub(crate) fn save(&self, paths: &JobPaths) -> Result<(), StageFailure> {
         let text = serde_json::to_string_pretty(self).expect("a job state has only strings and numbers");
-        write_private(&paths.state_file(), text.as_bytes()).map_err(|error| StageFailure::system(&error))
+        write_transient(&paths.state_file(), text.as_bytes()).map_err(|error| StageFailure::system(&error))
     }
 }

@@ -55,24 +55,41 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace(path, bytes, 0o600)
 }
 
+/// Like [`write_private`], for what a crash of the machine makes worthless: nothing waits for the disk.
+pub fn write_transient(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    rename_into(path, 0o600, |temporary| create(temporary, bytes).map(drop))
+}
+
 /// Like [`write_private`], with a mode that lets everybody read the file: for what has no secrets and is read by other users.
 pub fn write_readable(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     replace(path, bytes, 0o644)
 }
 
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let write = || {
-        let temporary = temporary_beside(path);
-        let result = create_synced(&temporary, bytes)
-            .and_then(|()| fs::set_permissions(&temporary, Permissions::from_mode(mode)))
-            .and_then(|()| fs::rename(&temporary, path));
-        if result.is_err() {
-            // The temporary file may not exist; the first error is the one to report.
-            let _ = fs::remove_file(&temporary);
-        }
-        result.and_then(|()| sync_dir(directory_of(path)))
-    };
-    write().map_err(|source| FileError { path: path.to_owned(), kind: FileErrorKind::Write(source) })
+    rename_into(path, mode, |temporary| create_synced(temporary, bytes))?;
+    sync_dir(directory_of(path)).map_err(writing(path))
+}
+
+/// Puts at `path` what `create` makes beside it.
+fn rename_into(
+    path: &Path,
+    mode: u32,
+    create: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), FileError> {
+    let temporary = temporary_beside(path);
+    let result = create(&temporary)
+        .and_then(|()| fs::set_permissions(&temporary, Permissions::from_mode(mode)))
+        .and_then(|()| fs::rename(&temporary, path));
+    if result.is_err() {
+        // The temporary file may not exist; the first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+    }
+    result.map_err(writing(path))
+}
+
+fn writing(path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    |source| FileError { path, kind: FileErrorKind::Write(source) }
 }
 
 /// Makes a directory and its missing parents with mode 0700. One that exists is left as it is.
@@ -231,9 +248,13 @@ fn temporary_prefix(path: &Path) -> String {
 
 /// Creates a file of mode 0600 that must not exist yet, and syncs it.
 pub(crate) fn create_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create(path, bytes)?.sync_all()
+}
+
+fn create(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
@@ -268,11 +289,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state.toml");
         write_private(&path, b"first").unwrap();
-        set_mode(&path, 0o644);
-        write_private(&path, b"second").unwrap();
-        assert_eq!(mode(&path), 0o600);
-        assert_eq!(read_private(&path).unwrap(), "second");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file is left");
+        for write in [write_private, write_transient] {
+            set_mode(&path, 0o644);
+            write(&path, b"second").unwrap();
+            assert_eq!(mode(&path), 0o600);
+            assert_eq!(read_private(&path).unwrap(), "second");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file is left");
+        }
     }
 
     #[test]

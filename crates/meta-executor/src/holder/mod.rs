@@ -24,7 +24,7 @@ use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::Duration;
 
-use meta_host::files::{read_private, write_private};
+use meta_host::files::{read_private, write_transient};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getgid, getuid};
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,7 @@ impl Holder {
 impl HolderRecord {
     pub(crate) fn save(&self, paths: &JobPaths) -> Result<(), StageFailure> {
         let text = serde_json::to_string_pretty(self).expect("a record has only numbers and words");
-        write_private(&paths.holder_file(), text.as_bytes()).map_err(|error| StageFailure::system(&error))
+        write_transient(&paths.holder_file(), text.as_bytes()).map_err(|error| StageFailure::system(&error))
     }
 
     /// The job's holder, if it has one.

@@ -31,6 +31,9 @@ pub(super) fn mount(root: &ImageRoot) -> Result<(), PodError> {
     // Apptainer looks at its own processes; the host's /proc shows others.
     mounts::proc(Path::new("/proc"))?;
     shields::put_up(&root.empty())?;
+    for program in &root.hidden_programs {
+        mounts::bind(Path::new("/dev/null"), program)?;
+    }
     mount_layer(root)?;
     let image = open_root(&root.merged())?;
     devices::make(&root.dev(), root.shm_size, &root.devices)?;

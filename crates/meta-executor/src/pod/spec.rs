@@ -74,6 +74,8 @@ pub(crate) struct ImageRoot {
     /// Directories and empty files that Apptainer needs as mount points: with `--writable` it makes none.
     pub(crate) directories: Vec<PathBuf>,
     pub(crate) files: Vec<PathBuf>,
+    /// Programs of the host that Apptainer shall not find.
+    pub(crate) hidden_programs: Vec<PathBuf>,
 }
 
 impl ImageRoot {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use meta_host::files::{read_private, write_private};
+use meta_host::files::{read_private, write_transient};
 use serde::{Deserialize, Serialize};
 
 use super::{StartedService, output};
@@ -54,7 +54,7 @@ impl Follower {
             return;
         }
         let text = serde_json::to_string(self).expect("a follower has only strings and numbers");
-        if let Err(error) = write_private(&file(paths), text.as_bytes()) {
+        if let Err(error) = write_transient(&file(paths), text.as_bytes()) {
             log::warn!("{}", crate::failure::chain(&error));
         }
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use meta_host::files::write_private;
+use meta_host::files::write_transient;
 use nix::sys::signal::Signal;
 use nix::unistd::getpid;
 
@@ -138,5 +138,6 @@ fn forget_exit_code(context: &Context) -> Result<(), StageFailure> {
 
 fn save_exit_code(context: &Context, code: i32) -> Result<(), StageFailure> {
     let Some(file) = context.environment.variables.get("BUILD_EXIT_CODE_FILE") else { return Ok(()) };
-    write_private(Path::new(file), code.to_string().as_bytes()).map_err(|error| StageFailure::system(&error))
+    write_transient(Path::new(file), code.to_string().as_bytes())
+        .map_err(|error| StageFailure::system(&error))
 }
