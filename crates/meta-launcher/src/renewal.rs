@@ -1,5 +1,6 @@
 //! Runner tokens that expire: `meta-register --rotate` renews them, and the launcher calls it in time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use meta_core::command_line::CommandLine;
@@ -28,7 +29,7 @@ pub(crate) fn is_due(registrations: &Registrations, ledger: &Ledger, start_grace
     let starting = starting(ledger, start_grace_s, now);
     let can_be_renewed =
         |(instance, registration): (&InstanceName, &Registration)| match token_age(registration, now) {
-            _ if runners::is_refused(ledger, instance, registration) => true,
+            _ if runners::is_refused(&ledger.refused_tokens, instance, registration) => true,
             TokenAge::Good => false,
             TokenAge::Due => !starting.contains(instance),
             TokenAge::Urgent | TokenAge::Expired => true,
@@ -36,28 +37,38 @@ pub(crate) fn is_due(registrations: &Registrations, ledger: &Ledger, start_grace
     now.saturating_sub(ledger.renewal_tried) >= AGAIN_S && registrations.iter().any(can_be_renewed)
 }
 
-/// Calls `meta-register`, which takes the lease that a tick holds, and tells whose token is old all the same.
-pub(crate) fn renew(setup: &Setup<'_>, now: u64, troubles: &mut Troubles) {
+/// Calls `meta-register`, which takes the lease that a tick holds, and tells whose token is old, or one of the `refused` of
+/// the ledger, all the same.
+pub(crate) fn renew(
+    setup: &Setup<'_>,
+    refused: &BTreeMap<String, String>,
+    now: u64,
+    troubles: &mut Troubles,
+) {
     let command = command(setup);
     let said = match process::run(&command, TIMEOUT).and_then(|output| output.require_success(&command)) {
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
         Err(error) => error.report().trim_start_matches("error: ").to_owned(),
     };
     let Ok(registrations) = setup.registrations() else { return };
-    let old: Vec<String> = registrations
-        .iter()
-        .filter(|(_, registration)| token_age(registration, now) > TokenAge::Due)
-        .map(|(instance, registration)| {
-            format!("`{instance}` ({})", registration.token_expires_at.as_deref().unwrap_or_default())
-        })
-        .collect();
-    if old.is_empty() {
+    let state = |(instance, registration): (&InstanceName, &Registration)| {
+        if runners::is_refused(refused, instance, registration) {
+            Some(format!("`{instance}` (refused)"))
+        } else if token_age(registration, now) > TokenAge::Due {
+            let end = registration.token_expires_at.as_deref().unwrap_or_default();
+            Some(format!("`{instance}` (ends {end})"))
+        } else {
+            None
+        }
+    };
+    let bad: Vec<String> = registrations.iter().filter_map(state).collect();
+    if bad.is_empty() {
         troubles.over(ABOUT);
         return;
     }
     let text = format!(
-        "tokens that end soon could not be renewed: {}{}{said}\nhint: call `{command}` yourself",
-        old.join(", "),
+        "tokens could not be renewed: {}{}{said}\nhint: call `{command}` yourself",
+        bad.join(", "),
         if said.is_empty() { "" } else { "\ncaused by: " }
     );
     troubles.error(ABOUT, &text);

@@ -59,16 +59,20 @@ pub(crate) fn obstacle(
     name: &InstanceName,
     registration: &Registration,
 ) -> Option<Obstacle> {
-    if is_refused(ledger, name, registration) {
+    if is_refused(&ledger.refused_tokens, name, registration) {
         return Some(Obstacle::TokenRefused);
     }
     let known = ledger.runners.get(name.as_str())?;
     (known.id == registration.id && known.paused).then_some(Obstacle::Paused)
 }
 
-/// Whether GitLab was seen to refuse the token that the instance has now.
-pub(crate) fn is_refused(ledger: &Ledger, name: &InstanceName, registration: &Registration) -> bool {
-    ledger.refused_tokens.get(name.as_str()).is_some_and(|refused| *refused == digest(&registration.token))
+/// Whether the token that the instance has now is one of those that GitLab was seen to refuse, as the ledger has them.
+pub(crate) fn is_refused(
+    refused: &BTreeMap<String, String>,
+    name: &InstanceName,
+    registration: &Registration,
+) -> bool {
+    refused.get(name.as_str()).is_some_and(|refused| *refused == digest(&registration.token))
 }
 
 /// Notes that GitLab took or refused the instance's token.

@@ -112,10 +112,11 @@ fn with_book(
     }
     book.ledger.troubles = troubles.known();
     book.save()?;
+    let refused = std::mem::take(&mut book.ledger.refused_tokens);
     // The lease is released: `meta-register` needs it.
     drop(book);
     if renews {
-        renewal::renew(setup, now, troubles);
+        renewal::renew(setup, &refused, now, troubles);
         if let Some(mut book) = Book::open(setup)? {
             book.ledger.troubles = troubles.known();
             book.save()?;

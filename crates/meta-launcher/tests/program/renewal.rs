@@ -75,9 +75,9 @@ fn a_renewal_that_fails_is_told() {
         sandbox("test -e data/meta.lease && echo 'the lease is held'; echo 'error: no network' >&2; exit 4");
     let run = once(&sandbox);
     assert_eq!(run.code, Some(5), "{run:?}");
-    let end = &run.stderr.find("(").map(|at| run.stderr[at + 1..at + 21].to_owned()).unwrap();
+    let end = &run.stderr.find("(ends ").map(|at| run.stderr[at + 6..at + 26].to_owned()).unwrap();
     let stderr = run.stderr.replace(end, "END");
-    let expected = "error: tokens that end soon could not be renewed: `big` (END)\n\
+    let expected = "error: tokens could not be renewed: `big` (ends END)\n\
                     caused by: `HOME/bin/meta-register --config-file HOME/config.toml --data-dir HOME/data \
                     --generated-config-file HOME/data/meta.gitlab-runner.toml --rotate` ended with exit code 4\n  | error: no network\n\
                     hint: call `HOME/bin/meta-register --config-file HOME/config.toml --data-dir HOME/data \
@@ -105,7 +105,9 @@ fn a_refused_token_is_told_renewed_and_not_launched_with() {
     sandbox.job("big");
     let run = once(&sandbox);
     let expected = "error: GitLab refuses the token of instance `big`\n\
-                    hint: `gitlab-meta-runner configure` gets a new one\n";
+                    hint: `gitlab-meta-runner configure` gets a new one\n\
+                    error: tokens could not be renewed: `big` (refused)\n\
+                    hint: call `HOME/bin/meta-register --config-file HOME/config.toml --data-dir HOME/data --generated-config-file HOME/data/meta.gitlab-runner.toml --rotate` yourself\n";
     assert_eq!((run.code, run.stderr.as_str()), (Some(5), expected));
     assert_eq!((calls(&sandbox).len(), sandbox.queued().len()), (1, 0));
     sandbox.job("big");

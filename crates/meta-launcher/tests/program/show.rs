@@ -1,5 +1,6 @@
 //! What people and other programs are shown: status, plan, figures.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -255,10 +256,32 @@ fn figures_for_prometheus_are_replaced_at_each_tick() {
         gitlab_meta_runner_batch_known{meta_runner="meta"} 1
     "#]]
     .assert_eq(&(values.join("\n") + "\n"));
-    for line in text.lines() {
-        let known = line.starts_with("# HELP ")
-            || line.starts_with("# TYPE ")
-            || line.ends_with(|c: char| c.is_ascii_digit());
-        assert!(known, "{line}");
+    follows_the_text_format(&text);
+}
+
+/// What a collector asks for: each metric once, with HELP and TYPE before its values and nothing of another one between
+/// them, each value once, counters and only they end in `_total`.
+fn follows_the_text_format(text: &str) {
+    let mut seen = BTreeSet::new();
+    let mut metric = "";
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            metric = help.split(' ').next().unwrap();
+            assert!(help.len() > metric.len() + 1 && !help.contains('\\') && seen.insert(metric), "{line}");
+            let kind = if metric.ends_with("_total") { "counter" } else { "gauge" };
+            assert_eq!(lines.next(), Some(format!("# TYPE {metric} {kind}").as_str()));
+            continue;
+        }
+        let (name, rest) = line.split_once('{').unwrap();
+        let (labels, value) = rest.split_once("} ").unwrap();
+        let is_plain = |label: &str| {
+            let (name, value) = label.split_once("=\"").unwrap();
+            name.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+                && value.strip_suffix('"').is_some_and(|value| !value.contains(['"', '\\', ',']))
+        };
+        assert!(name == metric && labels.split(',').all(is_plain) && seen.insert(line), "{line}");
+        assert!(value.parse::<u64>().is_ok(), "{line}");
     }
+    assert!(text.ends_with('\n') && !text.contains("\n\n"), "{text}");
 }
