@@ -18,6 +18,7 @@ mod image_forms;
 mod images;
 mod inside;
 mod launcher;
+mod launcher_rough;
 mod mounts;
 mod network;
 mod parity;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         .chain(services_endings::TESTS_AT_A)
         .chain(parity::TESTS)
         .chain(launcher::TESTS)
+        .chain(launcher_rough::TESTS)
         .chain(grid_engine::TESTS)
         .map(|&(name, test)| trial(name.to_owned(), Box::new(test)));
     let levels = [inside::TESTS, entrypoints::TESTS, surroundings::TESTS, mounts::TESTS]
