@@ -51,6 +51,13 @@ pub(crate) fn renew(
         Err(error) => error.report().trim_start_matches("error: ").to_owned(),
     };
     let Ok(registrations) = setup.registrations() else { return };
+    for (instance, registration) in
+        registrations.iter().filter(|(name, _)| refused.contains_key(name.as_str()))
+    {
+        if !runners::is_refused(refused, instance, registration) {
+            troubles.over(&runners::about_token(instance));
+        }
+    }
     let state = |(instance, registration): (&InstanceName, &Registration)| {
         if runners::is_refused(refused, instance, registration) {
             Some(format!("`{instance}` (refused)"))

@@ -75,6 +75,11 @@ pub(crate) fn is_refused(
     refused.get(name.as_str()).is_some_and(|refused| *refused == digest(&registration.token))
 }
 
+/// What [`Troubles`](crate::troubles::Troubles) calls a token.
+pub(crate) fn about_token(instance: &InstanceName) -> String {
+    format!("token of `{instance}`")
+}
+
 /// Notes that GitLab took or refused the instance's token.
 pub(crate) fn note_token(
     ledger: &mut Ledger,

@@ -215,7 +215,7 @@ impl Tick<'_> {
 
     fn keep_online(&mut self, instance: &InstanceName) {
         let Some(registration) = self.registrations.get(instance) else { return };
-        let about = format!("token of `{instance}`");
+        let about = runners::about_token(instance);
         match self.gitlab.keep_runner_alive(&registration.token, KEEP_ALIVE_ID) {
             Ok(true) => {
                 runners::note_token(&mut self.book.ledger, instance, registration, true);

@@ -120,6 +120,8 @@ fn a_refused_token_is_told_renewed_and_not_launched_with() {
     ledger["renewal_tried"] = json!(ledger["renewal_tried"].as_u64().unwrap() - 3600);
     sandbox.write("data/meta.launches.json", &ledger.to_string());
     assert_eq!(once(&sandbox).code, Some(0));
+    let status = sandbox.run(&["status"]);
+    assert!(!status.stdout.contains("trouble with"), "{status:?}");
     assert_eq!(once(&sandbox).code, Some(0));
     assert_eq!((calls(&sandbox).len(), sandbox.queued().len()), (2, 2));
 }
