@@ -19,6 +19,7 @@ mod inside;
 mod job;
 mod job_variables;
 mod layer;
+mod named_by;
 mod network;
 mod node;
 mod owner;

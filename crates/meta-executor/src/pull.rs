@@ -16,15 +16,32 @@ use crate::image::store::{Store, StoredImage};
 use crate::job::{Image, Job};
 use crate::job_variables::expand;
 use crate::log_line;
+use crate::named_by::NamedBy;
 use crate::pod::spec::Mapping;
 use crate::services::plan::PlannedService;
 
 use self::attempts::Request;
 
+/// The name of an image, complete or not.
+#[derive(Debug)]
+pub(crate) struct ImageName {
+    pub(crate) text: String,
+    pub(crate) named_by: NamedBy,
+}
+
+/// The name of the job's image, if the job may have it.
+pub(crate) fn image_name(context: &Context, job: &Job) -> Result<ImageName, StageFailure> {
+    allowed::image_name(context, job)
+}
+
 /// The job's image, pulled if its policy says so.
-pub(crate) fn image(context: &Context, job: &Job, mapping: Mapping) -> Result<StoredImage, StageFailure> {
-    let name = allowed::image_name(context, job)?;
-    named(context, job, &job.image, &name, mapping)
+pub(crate) fn image(
+    context: &Context,
+    job: &Job,
+    name: &ImageName,
+    mapping: Mapping,
+) -> Result<StoredImage, StageFailure> {
+    named(context, job, &job.image, name, mapping)
 }
 
 /// The image of helper stages. The name is the administrator's, and like docker's it may have job variables in it.
@@ -34,7 +51,7 @@ pub(crate) fn helper(
     name: &str,
     mapping: Mapping,
 ) -> Result<StoredImage, StageFailure> {
-    let name = expand(name, job, &context.environment);
+    let name = ImageName { text: expand(name, job, &context.environment), named_by: NamedBy::HelperImage };
     named(context, job, &Image::default(), &name, mapping)
 }
 
@@ -46,7 +63,8 @@ pub(crate) fn service(
     mapping: Mapping,
 ) -> Result<StoredImage, StageFailure> {
     allowed::check_service(context, service)?;
-    named(context, job, service.image, &service.image.name, mapping)
+    let name = ImageName { text: service.image.name.clone(), named_by: service.named_by };
+    named(context, job, service.image, &name, mapping)
 }
 
 /// The image `name`, pulled as `wanted` (the job's image or a service of it) and the configuration say.
@@ -54,11 +72,12 @@ fn named(
     context: &Context,
     job: &Job,
     wanted: &Image,
-    name: &str,
+    name: &ImageName,
     mapping: Mapping,
 ) -> Result<StoredImage, StageFailure> {
+    let ImageName { text: name, named_by } = name;
     let reference = Reference::parse(name).map_err(|error| {
-        StageFailure::job(error.to_string(), format!("correct the image name `{name}` in .gitlab-ci.yml"))
+        StageFailure::job(error.to_string(), format!("correct the name in {}", named_by.place()))
     })?;
     let settings = &context.settings;
     let policies = policy::effective(
@@ -68,10 +87,11 @@ fn named(
         &settings.allowed_pull_policies,
     )
     .map_err(|text| {
-        StageFailure::job(
-            text,
-            "use one of these in `pull_policy:` of the job's image, or ask the runner's administrator",
-        )
+        let hint = match wanted.pull_policy.as_slice() {
+            [] => "`pull_policy` and `allowed_pull_policies` in `[executor]` exclude each other: tell the administrator",
+            _ => "use one of these in `pull_policy:` of the job's image, or ask the administrator",
+        };
+        StageFailure::job(text, hint)
     })?;
     log_line(&format!("Using effective pull policy of [{}] for container {name}", policy::join(&policies)));
     let wanted_platform = expand(&wanted.docker_options().platform, job, &context.environment);
@@ -81,6 +101,7 @@ fn named(
     }
     let request = Request {
         name,
+        named_by: *named_by,
         reference: &reference,
         platform: platform(&wanted_platform)?,
         wanted_platform: (!wanted_platform.is_empty()).then_some(wanted_platform),

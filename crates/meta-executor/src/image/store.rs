@@ -30,6 +30,7 @@ use super::unpacked::{self, Found, UnpackedImage, beside};
 use super::{in_use, own_command};
 use crate::context::Context;
 use crate::log_line;
+use crate::named_by::NamedBy;
 use crate::pod::PodError;
 use crate::pod::spec::Mapping;
 
@@ -111,16 +112,17 @@ impl StoreError {
         }
     }
 
-    /// What to do about it.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
+    /// What to do about it, for who named the image.
+    pub(crate) fn hint(&self, named_by: NamedBy) -> String {
+        let hint = match self {
             Self::NotHere => "the policy `never` uses only images that this node has; use another policy",
-            Self::Registry(error) => error.hint(),
+            Self::Registry(error) => return error.hint(named_by),
             Self::Broken => "build the image again and push it",
             _ => {
                 "check that the node has room and that `node_dir`, `image_dir` and `image_tmp_dir` can be written; `image_max_size` limits what is kept"
             }
-        }
+        };
+        hint.to_owned()
     }
 }
 

@@ -2,20 +2,23 @@
 
 use globset::GlobBuilder;
 
+use super::ImageName;
 use crate::context::Context;
 use crate::failure::StageFailure;
 use crate::job::Job;
 use crate::job_variables::expand;
 use crate::log_line;
-use crate::services::plan::{Origin, PlannedService};
+use crate::named_by::NamedBy;
+use crate::services::plan::PlannedService;
 
 /// The name that the job or the configuration gives, if it is allowed.
-pub(super) fn image_name(context: &Context, job: &Job) -> Result<String, StageFailure> {
+pub(super) fn image_name(context: &Context, job: &Job) -> Result<ImageName, StageFailure> {
     // docker expands its default image with the job's variables, too; in our file their dollars are written `$$`.
     let default = context.settings.image.as_deref().map(|image| expand(image, job, &context.environment));
     let default = default.filter(|image| !image.is_empty());
     if job.image.name.is_empty() {
-        return default.inspect(|_| log_line("Using default image")).ok_or_else(|| {
+        let named = default.map(|text| ImageName { text, named_by: NamedBy::DefaultImage });
+        return named.inspect(|_| log_line("Using default image")).ok_or_else(|| {
             StageFailure::job(
                 "this job names no image and the runner has no default",
                 "write `image: NAME` in .gitlab-ci.yml, or ask the administrator for `image` in `[executor]`",
@@ -25,7 +28,7 @@ pub(super) fn image_name(context: &Context, job: &Job) -> Result<String, StageFa
     let name = job.image.name.as_str();
     let allowed = &context.settings.allowed_images;
     if default.as_deref() == Some(name) || is_allowed(name, allowed) {
-        return Ok(name.to_owned());
+        return Ok(ImageName { text: name.to_owned(), named_by: NamedBy::Job });
     }
     Err(refused(name, "images", allowed))
 }
@@ -34,7 +37,7 @@ pub(super) fn image_name(context: &Context, job: &Job) -> Result<String, StageFa
 pub(super) fn check_service(context: &Context, service: &PlannedService<'_>) -> Result<(), StageFailure> {
     let name = service.image.name.as_str();
     let settings = &context.settings;
-    if service.origin == Origin::Configuration
+    if service.named_by == NamedBy::ConfiguredService
         || settings.services.iter().any(|configured| configured.name == name)
         || is_allowed(name, &settings.allowed_services)
     {

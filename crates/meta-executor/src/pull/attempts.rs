@@ -16,6 +16,7 @@ use crate::image::reference::Reference;
 use crate::image::registry::{Manifest, RegistrySettings, Repository};
 use crate::image::store::{Store, StoreError, StoredImage};
 use crate::log_line;
+use crate::named_by::NamedBy;
 
 /// Tries within one policy, where the network or the registry is at fault.
 const TRIES: u32 = 3;
@@ -25,6 +26,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// One image of one job.
 pub(super) struct Request<'a> {
     pub(super) name: &'a str,
+    pub(super) named_by: NamedBy,
     pub(super) reference: &'a Reference,
     pub(super) platform: Platform,
     /// As the job wrote it, if it did.
@@ -185,10 +187,11 @@ impl Request<'_> {
             policy::join(policies),
             reason(error)
         );
+        let hint = error.hint(self.named_by);
         if error.is_final() {
-            StageFailure::job(text, error.hint())
+            StageFailure::job(text, hint)
         } else {
-            StageFailure::system_with_hint(text, error.hint())
+            StageFailure::system_with_hint(text, hint)
         }
     }
 }

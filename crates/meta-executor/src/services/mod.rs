@@ -3,6 +3,7 @@
 //! `plan` says which there are and what they are called, `start` pulls and starts them through the `holder`, `ready` waits
 //! for them, `follow` copies their logs into the job's.
 
+mod definition;
 pub(crate) mod environment;
 pub(crate) mod follow;
 pub(crate) mod name;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use meta_core::config::service::ServiceSettings;
 
 use crate::job::{Image, Variable};
+use crate::named_by::NamedBy;
 
 /// A service that was started.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ pub(crate) struct StartedService {
     pub(crate) container: String,
     /// The image, as the job names it.
     pub(crate) image: String,
+    pub(crate) named_by: NamedBy,
     pub(crate) host_names: Vec<String>,
     pub(crate) address: Ipv4Addr,
     /// One of them must answer; empty if nothing is known of the service.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::name::ServiceName;
 use crate::job::Image;
+use crate::named_by::NamedBy;
 
 /// A service that will be started.
 #[derive(Debug)]
@@ -11,17 +12,10 @@ pub(crate) struct PlannedService<'a> {
     /// Counts the services that were asked for, those that are not started included, as docker counts.
     pub(crate) index: usize,
     pub(crate) image: &'a Image,
-    pub(crate) origin: Origin,
+    pub(crate) named_by: NamedBy,
     pub(crate) name: ServiceName,
     /// Host names that no earlier service has. Never empty.
     pub(crate) host_names: Vec<String>,
-}
-
-/// Who asks for a service: what the configuration names needs no permission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Configuration,
-    Job,
 }
 
 /// The services in the order of their start, and what the job log must say about them first.
@@ -36,11 +30,11 @@ pub(crate) struct Plan<'a> {
 pub(crate) fn plan<'a>(configured: &'a [Image], job: &'a [Image]) -> Plan<'a> {
     let wanted = configured
         .iter()
-        .map(|image| (image, Origin::Configuration))
-        .chain(job.iter().map(|image| (image, Origin::Job)));
+        .map(|image| (image, NamedBy::ConfiguredService))
+        .chain(job.iter().map(|image| (image, NamedBy::JobService)));
     let mut taken = BTreeSet::new();
     let mut plan = Plan { services: Vec::new(), warnings: Vec::new() };
-    for (index, (image, origin)) in wanted.enumerate() {
+    for (index, (image, named_by)) in wanted.enumerate() {
         let name = ServiceName::of_image(&image.name);
         let mut host_names = Vec::new();
         for host_name in name.host_names(&image.alias) {
@@ -59,7 +53,7 @@ pub(crate) fn plan<'a>(configured: &'a [Image], job: &'a [Image]) -> Plan<'a> {
             }
         }
         if !host_names.is_empty() {
-            plan.services.push(PlannedService { index, image, origin, name, host_names });
+            plan.services.push(PlannedService { index, image, named_by, name, host_names });
         }
     }
     plan
@@ -83,7 +77,9 @@ mod tests {
         let found: Vec<String> = plan
             .services
             .iter()
-            .map(|service| format!("{} {:?} {}", service.index, service.origin, service.host_names.join("+")))
+            .map(|service| {
+                format!("{} {:?} {}", service.index, service.named_by, service.host_names.join("+"))
+            })
             .collect();
         assert_eq!((found.join(", ").as_str(), plan.warnings), (services, own(warnings)));
     }
@@ -94,7 +90,7 @@ mod tests {
 
     #[test]
     fn configured_services_come_first() {
-        check(&[image("a", "")], &[image("b", "")], "0 Configuration a, 1 Job b", &[]);
+        check(&[image("a", "")], &[image("b", "")], "0 ConfiguredService a, 1 JobService b", &[]);
     }
 
     #[test]
@@ -102,7 +98,7 @@ mod tests {
         check(
             &[],
             &[image("redis:7", "one"), image("redis:7", "two two")],
-            "0 Job redis+one, 1 Job two",
+            "0 JobService redis+one, 1 JobService two",
             &[
                 "Skipping alias \"redis\" for service \"redis:7\" (services[1]): alias is already in use by another service.",
             ],
@@ -114,7 +110,7 @@ mod tests {
         check(
             &[],
             &[image("redis:7", ""), image("redis:6", ""), image("nginx", "")],
-            "0 Job redis, 2 Job nginx",
+            "0 JobService redis, 2 JobService nginx",
             &[
                 "Skipping alias \"redis\" for service \"redis:6\" (services[1]): alias is already in use by another service.",
             ],
@@ -126,7 +122,7 @@ mod tests {
         check(
             &[],
             &[image("redis", "ok a#b")],
-            "0 Job redis+ok",
+            "0 JobService redis+ok",
             &["Skipping alias \"a#b\" for service \"redis\" (services[0]): it is no host name."],
         );
     }

@@ -114,8 +114,10 @@ fn block(container: &str, error: &str, log: &str) -> String {
 }
 
 fn refused(services: &[StartedService], index: usize, reason: Refusal) -> StageFailure {
-    let name =
-        services.iter().find(|service| service.index == index).map_or("?", |service| service.image.as_str());
+    let (name, place) = services
+        .iter()
+        .find(|service| service.index == index)
+        .map_or(("?", "the configuration"), |service| (&service.image, service.named_by.place()));
     match reason {
         Refusal::PortTaken(port) => StageFailure::system_with_hint(
             format!(
@@ -125,7 +127,7 @@ fn refused(services: &[StartedService], index: usize, reason: Refusal) -> StageF
         ),
         Refusal::NoCommand => StageFailure::job(
             format!("the service \"{name}\" has no command that can be executed"),
-            "correct `entrypoint:` and `command:` of the service in .gitlab-ci.yml",
+            format!("correct its `entrypoint` and `command` in {place}"),
         ),
         Refusal::Other(message) => StageFailure::system_with_hint(
             format!("cannot start service \"{name}\": {message}"),
@@ -139,6 +141,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::named_by::NamedBy;
 
     #[test]
     fn the_warning_is_dockers() {
@@ -146,6 +149,7 @@ mod tests {
             index: 0,
             container: "runner-x-postgres-0".to_owned(),
             image: "postgres".to_owned(),
+            named_by: NamedBy::JobService,
             host_names: Vec::new(),
             address: Ipv4Addr::new(198, 18, 0, 2),
             ports: vec![5432, 80],

@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::network::hosts::{self, Entry};
 use crate::node::Node;
 use crate::pod::stop_signals::StopSignals;
+use crate::pull::ImageName;
 use crate::services::follow::Follower;
 use crate::services::plan::{Plan, plan};
 use crate::services::start::{self, Surroundings};
@@ -64,9 +65,10 @@ pub(crate) fn run(context: &Context, mut job: Job) -> Result<(), StageFailure> {
         start_services(&surroundings, &plan, holder)?;
         hosts = start::host_entries(&plan, holder.own_addresses);
     }
-    let image = pull::image(context, job, node.mapping)?;
+    let name = pull::image_name(context, job)?;
+    let image = pull::image(context, job, &name, node.mapping)?;
     let image = prepared::prepared_image(context, job, &job.image, image, node.mapping)?;
-    refuse_shell_less(job, &image)?;
+    refuse_shell_less(&name, &image)?;
     write_host_files(context, &hostname, &hosts)?;
     JobState { hostname, mapping: node.mapping, directories, image, helper }.save(&context.paths)?;
     holder.map_or(Ok(()), |holder| holder.stay().map_err(|error| StageFailure::system(&error)))
@@ -141,13 +143,16 @@ fn start_services(
 }
 
 /// docker needs `sh` in the image, too; its error does not say so.
-fn refuse_shell_less(job: &Job, image: &PreparedImage) -> Result<(), StageFailure> {
+fn refuse_shell_less(name: &ImageName, image: &PreparedImage) -> Result<(), StageFailure> {
     if image.shell.is_some() {
         return Ok(());
     }
     Err(StageFailure::job(
-        format!("the image \"{}\" has no shell: there is no `sh` in it", job.image.name),
-        "use a variant of the image that has one (often tagged `-debug`, `-alpine` or `-slim`)",
+        format!("the image \"{}\" has no shell: there is no `sh` in it", name.text),
+        format!(
+            "name a variant of the image that has one (often tagged `-debug`, `-alpine` or `-slim`) in {}",
+            name.named_by.place()
+        ),
     ))
 }
 

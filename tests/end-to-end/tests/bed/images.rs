@@ -55,6 +55,11 @@ fn the_log() {
 
 fn default_image() {
     let name = image("busybox:latest");
+    let noshell = image("noshell:latest");
+    let ended = Site::new(&format!("image = \"{noshell}\"")).job("", json!({})).prepare();
+    let hint = "`-slim`) in `image` in `[executor]`, which is the administrator's";
+    ended.failed(BUILD_FAILURE, &format!("the image \"{noshell}\" has no shell"));
+    assert!(ended.log.contains(hint), "{}", ended.log);
     let with_default = Site::new(&format!("image = \"{name}\""));
     assert!(with_default.job("", json!({})).prepare().success().contains("Using default image"));
     // docker expands it with the job's variables; in our configuration their dollar is written `$$`.

@@ -11,6 +11,9 @@ use super::RegistryError;
 /// Where Docker Hub's images really are.
 const DOCKER_HUB: &str = "registry-1.docker.io";
 
+/// A download of which nothing comes for so long has stalled. Other jobs wait for the image meanwhile.
+const STALL: Duration = Duration::from_secs(60);
+
 /// How registries are reached.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RegistrySettings {
@@ -32,13 +35,18 @@ impl RegistrySettings {
     /// An agent that keeps its connections. It sends no `Authorization` to where a registry redirects to: the content of
     /// images often lies with another server, which must not learn the password.
     pub(super) fn agent(&self) -> Result<Agent, RegistryError> {
+        self.agent_with(STALL)
+    }
+
+    fn agent_with(&self, stall: Duration) -> Result<Agent, RegistryError> {
         let roots =
             meta_host::trust::roots(self.ca.as_deref().map(str::as_bytes)).map_err(RegistryError::Trust)?;
         Ok(Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(30)))
             .timeout_recv_response(Some(Duration::from_secs(60)))
-            // A layer of 10 GB by a line of 20 Mbit/s; what takes longer has stalled.
+            .timeout_per_read(Some(stall))
+            // A layer of 10 GB by a line of 20 Mbit/s; what takes longer trickles.
             .timeout_recv_body(Some(Duration::from_secs(3600)))
             .user_agent(concat!("gitlab-meta-runner/", env!("CARGO_PKG_VERSION")))
             .tls_config(TlsConfig::builder().root_certs(roots).build())
@@ -58,7 +66,30 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
     use super::*;
+
+    #[test]
+    fn a_download_that_stalls_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/blob", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let mut connection = listener.accept().unwrap().0;
+            assert!(connection.read(&mut [0; 4096]).unwrap() > 0);
+            connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbegin").unwrap();
+            // Until the client has had enough.
+            connection.read(&mut [0; 1])
+        });
+        let agent = RegistrySettings::default().agent_with(Duration::from_millis(200)).unwrap();
+        let mut body = agent.get(&url).call().unwrap().into_body().into_reader();
+        let mut text = Vec::new();
+        let error = body.read_to_end(&mut text).unwrap_err();
+        assert_eq!((error.to_string().as_str(), text.as_slice()), ("timeout: per read", b"begin".as_slice()));
+        drop((body, agent));
+        server.join().unwrap().unwrap();
+    }
 
     #[test]
     fn plain_http_is_for_loopback_and_what_is_listed() {

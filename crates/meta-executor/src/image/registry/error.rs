@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::super::platform::Platform;
 use super::super::reference::Reference;
+use crate::named_by::NamedBy;
 
 /// A request to a registry that failed, or an answer that is of no use.
 #[derive(Debug, Error)]
@@ -30,7 +31,7 @@ pub(crate) enum RegistryError {
     Status { method: &'static str, url: String, status: u16, body: String },
     #[error("cannot reach {url}")]
     Network { url: String, source: Box<ureq::Error> },
-    #[error("the connection broke while {url} was read")]
+    #[error("the connection broke or stalled while {url} was read")]
     Interrupted { url: String, source: std::io::Error },
     #[error("cannot understand {what} from {url}")]
     Format { what: &'static str, url: String, source: serde_json::Error },
@@ -66,20 +67,30 @@ impl RegistryError {
         }
     }
 
-    /// What to do about it.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
-            Self::NotFound(_) => "check the image's name and tag in .gitlab-ci.yml",
+    /// What to do about it, for who named the image.
+    pub(crate) fn hint(&self, named_by: NamedBy) -> String {
+        let place = named_by.place();
+        let hint = match self {
+            Self::NotFound(_) => return format!("check the image's name and tag in {place}"),
             Self::Denied(_) => {
-                "check the image's name; for a private image set the CI/CD variable DOCKER_AUTH_CONFIG or use an image of this GitLab's registry"
+                return format!(
+                    "check the image's name in {place}; for a private image set the CI/CD variable DOCKER_AUTH_CONFIG or use an image of this GitLab's registry"
+                );
             }
             Self::WrongLogin { .. } => {
                 "check user name and password there, and that the account may read the image"
             }
-            Self::Platform { .. } | Self::OtherPlatform { .. } => {
+            Self::Platform { .. } | Self::OtherPlatform { .. } if named_by == NamedBy::Job => {
                 "use an image that is built for this machine, or set `image: docker: platform:` to one that the image has"
             }
-            Self::NoImage { .. } => "name a container image; charts, signatures and other artifacts are none",
+            Self::Platform { .. } | Self::OtherPlatform { .. } => {
+                return format!("name an image that is built for this machine in {place}");
+            }
+            Self::NoImage { .. } => {
+                return format!(
+                    "name a container image in {place}; charts, signatures and other artifacts are none"
+                );
+            }
             Self::RateLimited(_) => "wait, or log in to the registry with DOCKER_AUTH_CONFIG",
             Self::Network { source, .. } if is_certificate_error(source) => {
                 "the registry's certificate is not trusted here: set `registry_ca_file` in `[executor]` to the authority's PEM file"
@@ -91,7 +102,8 @@ impl RegistryError {
                 "set `registry_ca_file` in `[executor]` to a PEM file with the certificates of the authority"
             }
             _ => "try again; if it stays, ask the registry's administrator",
-        }
+        };
+        hint.to_owned()
     }
 }
 
@@ -101,5 +113,31 @@ fn is_certificate_error(error: &ureq::Error) -> bool {
         ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
         ureq::Error::Io(source) => source.to_string().contains("certificate"),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_send_the_reader_to_where_the_name_stands() {
+        let image = || Reference::parse("reg.io/a:1").unwrap();
+        let no_image = RegistryError::NoImage { image: image(), reason: String::new() };
+        for error in [RegistryError::NotFound(image()), RegistryError::Denied(image()), no_image] {
+            for (named_by, place) in [
+                (NamedBy::Job, "`image:` in .gitlab-ci.yml"),
+                (NamedBy::JobService, "`services:` in .gitlab-ci.yml"),
+                (NamedBy::DefaultImage, "`image` in `[executor]`"),
+                (NamedBy::ConfiguredService, "`services` in `[executor]`"),
+                (NamedBy::HelperImage, "`helper_image` in `[executor]`"),
+            ] {
+                let hint = error.hint(named_by);
+                let is_the_jobs = matches!(named_by, NamedBy::Job | NamedBy::JobService);
+                assert!(hint.contains(place), "{hint}");
+                assert_eq!(hint.contains("the administrator's"), !is_the_jobs, "{hint}");
+                assert_eq!(hint.contains(".gitlab-ci.yml"), is_the_jobs, "{hint}");
+            }
+        }
     }
 }
