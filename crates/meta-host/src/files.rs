@@ -224,8 +224,31 @@ impl Failure for FileError {
             FileErrorKind::Read(error) if error.kind() == io::ErrorKind::InvalidData => {
                 Some("save it as UTF-8".to_owned())
             }
-            _ => None,
+            FileErrorKind::Read(_) => None,
+            FileErrorKind::Write(error) | FileErrorKind::MakeDirectory(error) => {
+                write_hint(error, directory_of(&self.path))
+            }
         }
+    }
+}
+
+/// What to do where nothing can be written in a directory.
+pub(crate) fn write_hint(error: &io::Error, directory: &Path) -> Option<String> {
+    let directory = directory.display();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some(format!("make room in `{directory}`: `df -h` and `quota` say what is full"))
+        }
+        io::ErrorKind::PermissionDenied => {
+            Some(format!("let this account write in `{directory}`, or name another place"))
+        }
+        io::ErrorKind::ReadOnlyFilesystem => Some(format!(
+            "`{directory}` is on a read-only file system: mount it for writing, or name another place"
+        )),
+        io::ErrorKind::StaleNetworkFileHandle => {
+            Some(format!("the file system of `{directory}` was mounted anew: begin again in a new shell"))
+        }
+        _ => None,
     }
 }
 
@@ -296,6 +319,22 @@ mod tests {
             assert_eq!(read_private(&path).unwrap(), "second");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file is left");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_where_and_what_to_do() {
+        let hint = |kind: io::ErrorKind| {
+            let path = PathBuf::from("/data/x.json");
+            FileError { path, kind: FileErrorKind::Write(kind.into()) }.hint().unwrap_or_default()
+        };
+        assert_eq!(
+            hint(io::ErrorKind::StorageFull),
+            "make room in `/data`: `df -h` and `quota` say what is full"
+        );
+        assert!(hint(io::ErrorKind::PermissionDenied).starts_with("let this account write in `/data`"));
+        assert!(hint(io::ErrorKind::ReadOnlyFilesystem).contains("read-only"));
+        assert!(hint(io::ErrorKind::StaleNetworkFileHandle).contains("mounted anew"));
+        assert_eq!(hint(io::ErrorKind::NotFound), "");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{create_synced, remove_abandoned, temporary_beside};
+use crate::files::{create_synced, remove_abandoned, temporary_beside, write_hint};
 use crate::start_time::start_time;
 use crate::{Failure, clock, exit};
 
@@ -184,7 +184,7 @@ impl Failure for LeaseError {
                 holder.host
             )),
             Self::Lost { .. } => Some("run the command again".to_owned()),
-            Self::Io { .. } => None,
+            Self::Io { path, source } => write_hint(source, path.parent().unwrap_or(path)),
         }
     }
 }

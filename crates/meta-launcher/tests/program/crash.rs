@@ -123,35 +123,53 @@ fn killed_during_the_write_the_old_ledger_stays() {
     assert_eq!(sandbox.queued().len(), 2);
 }
 
-#[test]
-fn a_full_disk_stops_the_launches_and_loses_none() {
-    let sandbox = Sandbox::new();
+/// Runs a shell script that may mount things, with the launcher and its arguments as `"$@"`. `None` where users have no
+/// namespaces.
+fn in_namespace(sandbox: &Sandbox, script: &str) -> Option<Run> {
     let shell = |script: &str| {
         let mut shell = Command::new("unshare");
         shell.args(["--map-root-user", "--mount", "sh", "-ec", script, "sh"]);
         shell
     };
     if !shell("mount -t tmpfs tmpfs /mnt").output().is_ok_and(|output| output.status.success()) {
-        // No namespaces for users here.
         eprintln!("skipped: needs `unshare --map-root-user --mount`");
-        return;
+        return None;
     }
-    sandbox.job("big");
     let command = sandbox.command(&["once"]);
+    let mut shell = shell(script);
+    shell.arg(command.get_program()).args(command.get_args());
+    shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(sandbox.path(""));
+    Some(sandbox.finish(shell))
+}
+
+#[test]
+fn a_full_disk_stops_the_launches_and_loses_none() {
+    let sandbox = Sandbox::new();
+    sandbox.job("big");
     // One page is left, which the lease takes.
     let script = "cp -a data kept; mount -t tmpfs -o size=64k,mode=700 tmpfs data; cp -a kept/. data/
         dd if=/dev/zero of=data/fill bs=4096 2>/dev/null || :; truncate -s -4096 data/fill
         \"$@\" 2>full.stderr || echo $? >full.code; ls queue >full.queue
         rm data/fill; \"$@\"";
-    let mut shell = shell(script);
-    shell.arg(command.get_program()).args(command.get_args());
-    shell.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.current_dir(sandbox.path(""));
-    assert_eq!(sandbox.finish(shell), silent());
-    let read = |name: &str| fs::read_to_string(sandbox.path(name)).unwrap();
-    assert!(read("full.stderr").contains("No space left on device"), "{}", read("full.stderr"));
-    assert_eq!((read("full.code").as_str(), read("full.queue").as_str()), ("3\n", ""));
+    let Some(run) = in_namespace(&sandbox, script) else { return };
+    assert_eq!(run, silent());
+    let told = sandbox.read("full.stderr");
+    assert!(told.contains("No space left on device") && told.contains("hint: make room in `"), "{told}");
+    assert_eq!((sandbox.read("full.code").as_str(), sandbox.read("full.queue").as_str()), ("3\n", ""));
     assert_eq!(sandbox.queued().len(), 1);
+}
+
+#[test]
+fn a_data_directory_that_is_read_only() {
+    let sandbox = Sandbox::new();
+    sandbox.job("big");
+    let script = "mount --bind data data; mount -o remount,ro,bind data; exec \"$@\"";
+    let Some(run) = in_namespace(&sandbox, script) else { return };
+    let expected = "error: cannot use the lock `HOME/data/meta.lease`\n\
+                    caused by: Read-only file system (os error 30)\n\
+                    hint: `HOME/data` is on a read-only file system: mount it for writing, or name another place\n";
+    assert_eq!((run.code, run.stderr.as_str(), sandbox.queued().len()), (Some(3), expected, 0));
 }
 
 #[test]
