@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml_edit::{Array, ArrayOfTables, InlineTable, Item, Table, Value};
 
 use crate::command_line::CommandLine;
-use crate::config::launch::{LaunchConfig, Scheduler};
+use crate::config::launch::{LaunchConfig, Scheduler, is_directive};
 use crate::config::runner::{RunnerTemplate, RunnerValue};
 use crate::config::schedulers::{Pattern, SchedulerConfig};
 use crate::template::{ExpandError, Expansion, Fault};
@@ -66,11 +66,12 @@ fn find_hidden(
     text: &str,
     is_arg: bool,
 ) -> Result<String, (String, &'static str)> {
+    // What else a script says is for its shell.
+    let lines: Vec<&str> =
+        if is_arg { vec![text] } else { text.lines().filter(|line| is_directive(line)).collect() };
     let found = |pattern: &Option<Pattern>| {
-        pattern.as_ref().and_then(|pattern| pattern.regex().find(text)).map(|found| {
-            let line = text[found.start()..].lines().next().unwrap_or_default();
-            line.to_owned()
-        })
+        let pattern = pattern.as_ref()?.regex();
+        lines.iter().copied().find(|line| pattern.is_match(line))
     };
     if is_arg
         && !launch.uses_launch_id()
@@ -253,7 +254,7 @@ mod tests {
         for (args, script, more) in [
             (
                 "\"--comment=x-$LAUNCH_ID\", \"--job-name=x\", \"--mem=1\"",
-                "#!/bin/sh\n#SBATCH --comment=y\necho --clusters -M\n",
+                "#!/bin/sh\n#SBATCH --comment=y\necho --clusters \\\\\n-M\n",
                 "",
             ),
             ("\"--comment=x\"", "#!/bin/sh\n#SBATCH --job-name=x-$LAUNCH_ID\n", ""),

@@ -93,10 +93,14 @@ impl LaunchConfig {
     /// Whether the admin leads the launch id to the batch system by other means than the scheduler's own: in an argument, or
     /// in a line like `#SBATCH` of the script. What only the shell sees is not in the queue.
     pub fn uses_launch_id(&self) -> bool {
-        let is_directive = |line: &str| line.starts_with('#') && !line[1..].starts_with([' ', '!']);
         self.args.iter().any(|template| template.uses("LAUNCH_ID"))
             || self.stdin.iter().any(|script| script.uses_in_line("LAUNCH_ID", is_directive))
     }
+}
+
+/// Whether a line of a script is one for the batch system, like `#SBATCH`.
+pub(crate) fn is_directive(line: &str) -> bool {
+    line.strip_prefix('#').is_some_and(|rest| !rest.starts_with([' ', '!']))
 }
 
 fn read_scheduler(
