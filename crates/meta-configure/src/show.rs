@@ -3,11 +3,11 @@
 use meta_core::config::Config;
 use meta_core::config::instances::InstanceConfig;
 use meta_core::config::launch::LaunchConfig;
-use meta_core::executor_file::ExecutorFile;
+use meta_core::executor_file::executor_table;
 use meta_core::instance::expand_runner;
 use meta_core::name::InstanceName;
 use meta_core::secret::{REDACTED, is_secret_key};
-use meta_core::template::{Place, Template, Use};
+use meta_core::template::Template;
 use meta_core::variables::Variables;
 use meta_host::arguments::Paths;
 use meta_host::configuration::variables;
@@ -52,10 +52,9 @@ fn instance_table(
     if let Some(launch) = &config.launch {
         table.insert("launch", Item::Table(launch_table(launch, variables)));
     }
-    if let Some(executor) = config.executor.clone() {
-        let source = config.source.clone();
-        let file = ExecutorFile { name: config.name.clone(), executor, instances: [].into(), source };
-        table.insert("executor", executor_table(&file, variables));
+    if let Some(executor) = &config.executor {
+        let shown = |template: &Template| expand_or_keep(template, variables);
+        table.insert("executor", Item::Table(executor_table(executor, &shown)));
     }
     let runner = expand_runner(&config.runner, variables)
         .map_err(|error| ConfigureError::Expand(error.report(&config.source)))?;
@@ -83,22 +82,6 @@ fn launch_table(launch: &LaunchConfig, variables: &Variables) -> Table {
         }
     }
     table
-}
-
-fn executor_table(file: &ExecutorFile, variables: &Variables) -> Item {
-    // Our own rendering is TOML.
-    let mut document: DocumentMut = file.render().parse().unwrap_or_default();
-    let mut item = document.remove("executor").unwrap_or_default();
-    if let Some(table) = item.as_table_mut() {
-        each_string(table, &mut |key, text| {
-            let path =
-                key == "mount" || ["_dir", "_file", "_executable"].iter().any(|end| key.ends_with(end));
-            let purpose = if path { Use::Path } else { Use::Text };
-            Template::new(text, key, Place::default(), purpose)
-                .map_or_else(|_| text.to_owned(), |template| expand_or_keep(&template, variables))
-        });
-    }
-    item
 }
 
 fn expand_or_keep(template: &Template, variables: &Variables) -> String {
@@ -184,6 +167,27 @@ run --option=1
             """
         "##]]
         .assert_eq(&document.to_string());
+    }
+
+    #[test]
+    fn only_paths_have_a_home_directory() {
+        let text = "[executor]\nregistry_ca_file = \"~/ca\"\napptainer_executable = \"~/bin/apptainer\"\nmount = [\"~/a:/b\"]\ndescription = \"~/x\"\nimage = \"$NAME\"\n";
+        let config = "name = \"lab\"\nproject = \"g/p\"\nhostname = \"gitlab\"\nmanagement_token = \"t\"\n[runners.big]\ntags = [\"a\"]\n[runner]\nexecutor = \"custom\"\n";
+        let config = meta_core::config::parse(std::path::Path::new("c"), &format!("{config}{text}")).unwrap();
+        let variables = Variables {
+            environment: [("HOME".to_owned(), "/home/ci".to_owned())].into(),
+            ..Variables::default()
+        };
+        let shown =
+            executor_table(&config.executor.unwrap(), &|template| expand_or_keep(template, &variables));
+        expect_test::expect![[r#"
+            image = "$NAME"
+            apptainer_executable = "/home/ci/bin/apptainer"
+            mount = ["/home/ci/a:/b"]
+            description = "~/x"
+            registry_ca_file = "/home/ci/ca"
+        "#]]
+        .assert_eq(&shown.to_string());
     }
 
     #[test]

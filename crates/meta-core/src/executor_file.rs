@@ -66,7 +66,8 @@ impl ExecutorFile {
         let mut document = DocumentMut::new();
         document["version"] = VERSION.into();
         document["name"] = self.name.as_str().into();
-        document["executor"] = Item::Table(render_executor(&self.executor));
+        document["executor"] =
+            Item::Table(executor_table(&self.executor, &|template| template.text().to_owned()));
         let mut instances = Table::new();
         instances.set_implicit(true);
         for (name, instance) in &self.instances {
@@ -92,54 +93,86 @@ fn render_instance(instance: &ExecutorInstance) -> Table {
     table
 }
 
-/// Only what is given is written, so that the executor's own version decides about defaults.
-fn render_executor(config: &ExecutorConfig) -> Table {
+/// `[executor]` with each template as `shown` makes it. Only what is given is written, so that the executor's own version
+/// decides about defaults.
+pub fn executor_table(config: &ExecutorConfig, shown: &dyn Fn(&Template) -> String) -> Table {
+    // By name, so that the compiler asks about a new one.
+    let ExecutorConfig {
+        builds_dir,
+        image_dir,
+        image_cache_dir,
+        image_tmp_dir,
+        image_max_size,
+        node_dir,
+        pull_policy,
+        allowed_pull_policies,
+        image,
+        disable_entrypoint_overwrite,
+        allowed_images,
+        services,
+        allowed_services,
+        services_limit,
+        wait_for_services_timeout,
+        apptainer_executable,
+        gpu_amd,
+        gpu_nvidia,
+        mount,
+        description,
+        helper,
+        helper_image,
+        network,
+        level,
+        same_paths,
+        keep_builds,
+        pass_env,
+        shm_size,
+        insecure_registries,
+        registry_ca_file,
+    } = config;
     let mut table = Table::new();
     let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
             table.insert(key, Item::Value(value));
         }
     };
-    let text = |template: &Option<Template>| template.as_ref().map(|template| Value::from(template.text()));
-    let texts = |templates: &[Template]| Value::from(templates.iter().map(Template::text).collect::<Array>());
+    let text = |template: &Option<Template>| template.as_ref().map(|template| Value::from(shown(template)));
+    let texts = |templates: &[Template]| Value::from(templates.iter().map(shown).collect::<Array>());
     let strings = |strings: &[String]| Value::from(strings.iter().collect::<Array>());
     let number = |number: u64| i64::try_from(number).ok().map(Value::from);
     let flag = |flag: &Flag| match flag {
         Flag::Fixed(value) => value.then_some(Value::from(true)),
-        Flag::Template(template) => Some(template.text().into()),
+        Flag::Template(template) => Some(shown(template).into()),
     };
-    put("builds_dir", text(&config.builds_dir));
-    put("image_dir", text(&config.image_dir));
-    put("image_cache_dir", text(&config.image_cache_dir));
-    put("image_tmp_dir", text(&config.image_tmp_dir));
-    put("image_max_size", config.image_max_size.and_then(number));
-    put("node_dir", text(&config.node_dir));
-    put("pull_policy", config.pull_policy.as_deref().map(texts));
-    put("allowed_pull_policies", config.allowed_pull_policies.as_deref().map(texts));
-    put("image", text(&config.image));
-    put("allowed_images", config.allowed_images.as_deref().map(texts));
-    put("services", (!config.services.is_empty()).then(|| service::render(&config.services)));
-    put("allowed_services", config.allowed_services.as_deref().map(texts));
-    put("services_limit", config.services_limit.map(Value::from));
-    put("wait_for_services_timeout", config.wait_for_services_timeout.and_then(number));
-    put("apptainer_executable", text(&config.apptainer_executable));
-    put("gpu_amd", flag(&config.gpu_amd));
-    put("gpu_nvidia", flag(&config.gpu_nvidia));
-    put("mount", (!config.mount.is_empty()).then(|| texts(&config.mount)));
-    put("description", text(&config.description));
-    put("helper", changed(executor::HELPERS, config.helper));
-    put("helper_image", text(&config.helper_image));
-    put("network", changed(executor::NETWORKS, config.network));
-    put("level", changed(executor::LEVELS, config.level));
-    put("same_paths", config.same_paths.then_some(true.into()));
-    put("keep_builds", config.keep_builds.then_some(true.into()));
-    put("pass_env", config.pass_env.as_deref().map(strings));
-    put("shm_size", config.shm_size.and_then(number));
-    put(
-        "insecure_registries",
-        (!config.insecure_registries.is_empty()).then(|| strings(&config.insecure_registries)),
-    );
-    put("registry_ca_file", text(&config.registry_ca_file));
+    put("builds_dir", text(builds_dir));
+    put("image_dir", text(image_dir));
+    put("image_cache_dir", text(image_cache_dir));
+    put("image_tmp_dir", text(image_tmp_dir));
+    put("image_max_size", image_max_size.and_then(number));
+    put("node_dir", text(node_dir));
+    put("pull_policy", pull_policy.as_deref().map(texts));
+    put("allowed_pull_policies", allowed_pull_policies.as_deref().map(texts));
+    put("image", text(image));
+    put("disable_entrypoint_overwrite", disable_entrypoint_overwrite.then_some(true.into()));
+    put("allowed_images", allowed_images.as_deref().map(texts));
+    put("services", (!services.is_empty()).then(|| service::render(services, shown)));
+    put("allowed_services", allowed_services.as_deref().map(texts));
+    put("services_limit", services_limit.map(Value::from));
+    put("wait_for_services_timeout", wait_for_services_timeout.and_then(number));
+    put("apptainer_executable", text(apptainer_executable));
+    put("gpu_amd", flag(gpu_amd));
+    put("gpu_nvidia", flag(gpu_nvidia));
+    put("mount", (!mount.is_empty()).then(|| texts(mount)));
+    put("description", text(description));
+    put("helper", changed(executor::HELPERS, *helper));
+    put("helper_image", text(helper_image));
+    put("network", changed(executor::NETWORKS, *network));
+    put("level", changed(executor::LEVELS, *level));
+    put("same_paths", same_paths.then_some(true.into()));
+    put("keep_builds", keep_builds.then_some(true.into()));
+    put("pass_env", pass_env.as_deref().map(strings));
+    put("shm_size", shm_size.and_then(number));
+    put("insecure_registries", (!insecure_registries.is_empty()).then(|| strings(insecure_registries)));
+    put("registry_ca_file", text(registry_ca_file));
     table
 }
 
@@ -258,6 +291,48 @@ mod tests {
             assert_eq!(back.instances, file.instances);
             assert_eq!(back.render(), text);
         }
+    }
+
+    #[test]
+    fn no_key_is_lost() {
+        let executor = r#"[executor]
+builds_dir = "$B"
+image_dir = "~/i"
+image_cache_dir = "~/c"
+image_tmp_dir = "~/t"
+image_max_size = 1
+node_dir = "/n"
+pull_policy = ["always"]
+allowed_pull_policies = ["never"]
+image = "i"
+disable_entrypoint_overwrite = true
+allowed_images = ["a"]
+services = [{ name = "s" }]
+allowed_services = ["b"]
+services_limit = 2
+wait_for_services_timeout = 3
+apptainer_executable = "~/bin/apptainer"
+gpu_amd = true
+gpu_nvidia = "$G"
+mount = ["/a:/b"]
+description = "d"
+helper = "image"
+helper_image = "h"
+network = "own"
+level = "B"
+same_paths = true
+keep_builds = true
+pass_env = ["P"]
+shm_size = 4
+insecure_registries = ["r"]
+registry_ca_file = "~/ca"
+"#;
+        let seed = include_str!("../../../tests/configs/valid/seed.toml");
+        let before = seed.split("[executor]").next().unwrap();
+        let file = file_of(&format!("{before}{executor}\n[runner]\nexecutor = \"custom\"\n"));
+        let rendered = file.render();
+        let (_, rendered) = rendered.split_once("[executor]").unwrap();
+        assert_eq!(format!("[executor]{}\n", rendered.split("\n\n").next().unwrap()), executor);
     }
 
     #[test]

@@ -65,14 +65,14 @@ fn read_variables(section: Section<'_>) -> BTreeMap<String, Template> {
     section.table().iter().filter_map(read).collect()
 }
 
-/// The value of `services` that [`read_services`] reads back.
-pub(crate) fn render(services: &[ServiceConfig]) -> Value {
-    let words = |words: &[Template]| Value::from(words.iter().map(Template::text).collect::<Array>());
+/// The value of `services` that [`read_services`] reads back, with each template as `shown` makes it.
+pub(crate) fn render(services: &[ServiceConfig], shown: &dyn Fn(&Template) -> String) -> Value {
+    let words = |words: &[Template]| Value::from(words.iter().map(shown).collect::<Array>());
     let tables = services.iter().map(|service| {
         let mut table = InlineTable::new();
-        table.insert("name", service.name.text().into());
+        table.insert("name", shown(&service.name).into());
         if let Some(alias) = &service.alias {
-            table.insert("alias", alias.text().into());
+            table.insert("alias", shown(alias).into());
         }
         for (key, list) in [("entrypoint", &service.entrypoint), ("command", &service.command)] {
             if !list.is_empty() {
@@ -81,7 +81,7 @@ pub(crate) fn render(services: &[ServiceConfig]) -> Value {
         }
         if !service.variables.is_empty() {
             let variables: InlineTable =
-                service.variables.iter().map(|(key, value)| (key, Value::from(value.text()))).collect();
+                service.variables.iter().map(|(key, value)| (key, Value::from(shown(value)))).collect();
             table.insert("variables", variables.into());
         }
         table
