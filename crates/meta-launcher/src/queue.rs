@@ -30,7 +30,7 @@ pub(crate) fn look(
     troubles: &mut Troubles,
 ) -> Result<Batch, LauncherError> {
     let scheduler = system.description;
-    let command = command(setup, &system.instances[0], &scheduler.query, &[])?;
+    let command = command(setup, &system.instance, &scheduler.query, &[])?;
     let text = match ask(&command) {
         Ok(output) if output.truncated => {
             let text = format!(
@@ -77,7 +77,7 @@ fn history(
     if gone.is_empty() || scheduler.history.is_empty() {
         return Ok(Vec::new());
     }
-    let command = command(setup, &system.instances[0], &scheduler.history, &[("IDS", &gone.join(","))])?;
+    let command = command(setup, &system.instance, &scheduler.history, &[("IDS", &gone.join(","))])?;
     // Many sites have no accounting; the launches are judged without it.
     Ok(ask(&command).map_or_else(
         |error| {

@@ -1,6 +1,6 @@
 //! How and as whom each instance is launched, and which batch systems its launches go to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use meta_core::config::schedulers::SchedulerConfig;
 use meta_core::instance::LaunchCommand;
@@ -27,8 +27,10 @@ pub(crate) struct Systems<'a>(Vec<System<'a>>);
 /// A batch system as its commands reach it: by an instance's variables one description may lead to several clusters.
 pub(crate) struct System<'a> {
     pub(crate) description: &'a SchedulerConfig,
-    /// Those whose launches are there. Never empty, and the commands are the same with each one's variables.
-    pub(crate) instances: Vec<InstanceName>,
+    /// With whose variables its commands are made.
+    pub(crate) instance: InstanceName,
+    /// Those whose launches are there: with each one's variables the commands are the same.
+    pub(crate) instances: BTreeSet<InstanceName>,
     commands: Vec<String>,
 }
 
@@ -119,10 +121,10 @@ impl<'a> Systems<'a> {
         }
         let same = |system: &System<'_>| system.description == description && system.commands == commands;
         let number = self.0.iter().position(same).unwrap_or_else(|| {
-            self.0.push(System { description, instances: Vec::new(), commands });
+            self.0.push(System { description, instance: name.clone(), instances: BTreeSet::new(), commands });
             self.0.len() - 1
         });
-        self.0[number].instances.push(name.clone());
+        self.0[number].instances.insert(name.clone());
         Ok(Place::Queue(number))
     }
 
@@ -133,11 +135,9 @@ impl<'a> Systems<'a> {
 
     /// What [`Troubles`] calls one of them.
     pub(crate) fn about(&self, system: &System<'_>) -> String {
-        match (self.0.len(), &system.instances[..]) {
-            (2.., [one]) => format!("the batch system of `{one}`"),
-            (2.., [first, others @ ..]) => {
-                format!("the batch system of `{first}` and {} others", others.len())
-            }
+        match (self.0.len(), system.instances.len()) {
+            (2.., 1) => format!("the batch system of `{}`", system.instance),
+            (2.., all) => format!("the batch system of `{}` and {} others", system.instance, all - 1),
             _ => "the batch system".to_owned(),
         }
     }

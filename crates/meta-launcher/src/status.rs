@@ -20,7 +20,7 @@ struct Status {
     at: u64,
     /// Whether GitLab answered. Without it there are no instances.
     gitlab_known: bool,
-    /// Whether the batch system answered.
+    /// Whether every batch system answered.
     batch_known: bool,
     instances: Vec<InstanceStatus>,
     launches: Vec<LaunchStatus>,
