@@ -11,15 +11,15 @@ use crate::entry::{self, DEFAULT_PATH};
 use crate::gpu;
 use crate::job::Job;
 use crate::pod::init::ENTRY_FD;
-use crate::pod::spec::{Bind, ImageRoot, Mapping, PodCommand, PodSpec, RootSpec};
+use crate::pod::kept_container::KEEP;
+use crate::pod::spec::{Bind, ContainerProcess, ImageRoot, Mapping, PodCommand, PodSpec, RootSpec};
 use crate::state::{ImageUser, JobState, PreparedImage};
 
-/// What docker's root may not do, of the capabilities that Linux has (capabilities(7)): all but the set `0x800405fb`.
-const DROPPED: &str = "CAP_DAC_READ_SEARCH,CAP_LINUX_IMMUTABLE,CAP_NET_BROADCAST,CAP_NET_ADMIN,CAP_NET_RAW,CAP_IPC_LOCK,\
-    CAP_IPC_OWNER,CAP_SYS_MODULE,CAP_SYS_RAWIO,CAP_SYS_PTRACE,CAP_SYS_PACCT,CAP_SYS_ADMIN,CAP_SYS_BOOT,CAP_SYS_NICE,\
-    CAP_SYS_RESOURCE,CAP_SYS_TIME,CAP_SYS_TTY_CONFIG,CAP_MKNOD,CAP_LEASE,CAP_AUDIT_WRITE,CAP_AUDIT_CONTROL,\
-    CAP_MAC_OVERRIDE,CAP_MAC_ADMIN,CAP_SYSLOG,CAP_WAKE_ALARM,CAP_BLOCK_SUSPEND,CAP_AUDIT_READ,CAP_PERFMON,CAP_BPF,\
-    CAP_CHECKPOINT_RESTORE";
+/// What docker's root may not do, of the capabilities that Linux has (capabilities(7)): all but the set `0xa80425fb`.
+const DROPPED: &str = "CAP_DAC_READ_SEARCH,CAP_LINUX_IMMUTABLE,CAP_NET_BROADCAST,CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_IPC_OWNER,\
+    CAP_SYS_MODULE,CAP_SYS_RAWIO,CAP_SYS_PTRACE,CAP_SYS_PACCT,CAP_SYS_ADMIN,CAP_SYS_BOOT,CAP_SYS_NICE,CAP_SYS_RESOURCE,\
+    CAP_SYS_TIME,CAP_SYS_TTY_CONFIG,CAP_LEASE,CAP_AUDIT_CONTROL,CAP_MAC_OVERRIDE,CAP_MAC_ADMIN,CAP_SYSLOG,CAP_WAKE_ALARM,\
+    CAP_BLOCK_SUSPEND,CAP_AUDIT_READ,CAP_PERFMON,CAP_BPF,CAP_CHECKPOINT_RESTORE";
 
 /// Finds the shell as gitlab-runner does in docker, and gives it the script that is on stdin.
 const FIND_SHELL: &str = "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash /usr/local/bin/sh /usr/bin/sh /bin/sh /busybox/sh; do \
@@ -80,7 +80,8 @@ pub(crate) fn pod(context: &Context, apptainer: &Path, container: Container<'_>)
         files: file_mount_points(context),
         hidden_programs: hidden_programs(apptainer, &search_path(context)),
     };
-    let args = apptainer_args(context, &container, &root);
+    let process = container.process();
+    let args = apptainer_args(context, &container, process.as_ref(), &root);
     let mut env = apptainer_environment(context);
     let has_shell = container.image.shell.is_some();
     // Without, the container's environment has some of Apptainer's variables.
@@ -101,6 +102,7 @@ pub(crate) fn pod(context: &Context, apptainer: &Path, container: Container<'_>)
             stdin: container.stdin,
             output_owner: container.image.user.uid,
             entry: has_shell.then(|| entry::text(&container.environment)),
+            inside: process,
         },
     }
 }
@@ -155,7 +157,13 @@ fn search_path(context: &Context) -> String {
     context.environment.variables.get("PATH").cloned().unwrap_or_else(|| DEFAULT_PATH.to_owned())
 }
 
-fn apptainer_args(context: &Context, container: &Container<'_>, root: &ImageRoot) -> Vec<String> {
+/// The words of Apptainer that make the container. `process` is what we start there, if Apptainer does not.
+fn apptainer_args(
+    context: &Context,
+    container: &Container<'_>,
+    process: Option<&ContainerProcess>,
+    root: &ImageRoot,
+) -> Vec<String> {
     let settings = &context.settings;
     // `-s` leaves only FATAL lines: a warning per stage about a uid without a passwd entry of the host helps nobody.
     let mut args: Vec<String> = ["-s", "exec", "--contain", "--cleanenv", "--no-eval", "--writable"]
@@ -166,25 +174,53 @@ fn apptainer_args(context: &Context, container: &Container<'_>, root: &ImageRoot
     if container.sees_gpus {
         args.extend(gpu::flags(settings));
     }
-    let ImageUser { uid, gid, ref groups, .. } = container.image.user;
-    if (uid, gid) != (0, 0) {
+    let user = &container.image.user;
+    if process.is_none() && (user.uid, user.gid) != (0, 0) {
+        let groups: Vec<String> = groups(user, container.mapping).iter().map(u32::to_string).collect();
         // Where only root is mapped, Apptainer shows root under the wanted ids in a user namespace of its own.
         args.extend((container.mapping == Mapping::RootOnly).then(|| "--userns".to_owned()));
         args.extend([
             "--security".to_owned(),
-            format!("uid:{uid}"),
+            format!("uid:{}", user.uid),
             "--security".to_owned(),
-            format!("gid:{}", group_list(gid, groups, container.mapping)),
+            format!("gid:{}", groups.join(":")),
         ]);
     }
-    args.extend(["--cwd".to_owned(), container.image.working_dir.display().to_string()]);
+    let cwd = if process.is_some() { Path::new("/") } else { &container.image.working_dir };
+    args.extend(["--cwd".to_owned(), cwd.display().to_string()]);
     for bind in binds(context, container, root) {
         args.extend(["--mount".to_owned(), mount_argument(&bind)]);
     }
     args.push(root.merged().display().to_string());
-    args.extend(first_shell(container.image));
-    args.extend(container.image.entrypoint.iter().chain(&container.words).cloned());
+    args.extend(match (process, &container.image.shell) {
+        (Some(_), Some(shell)) => vec![shell.display().to_string(), "-c".to_owned(), KEEP.to_owned()],
+        _ => container.command(),
+    });
     args
+}
+
+impl Container<'_> {
+    /// What we start in it ourselves: where its users are the image's, and `sudo` makes sense. That a shell of the image can
+    /// keep the container for us is a condition.
+    fn process(&self) -> Option<ContainerProcess> {
+        let Mapping::Subordinate(_) = self.mapping else { return None };
+        self.image.shell.as_ref()?;
+        let user = &self.image.user;
+        Some(ContainerProcess {
+            words: self.command(),
+            uid: user.uid,
+            gid: user.gid,
+            groups: groups(user, self.mapping),
+            cwd: self.image.working_dir.clone(),
+        })
+    }
+
+    /// The first shell, the entrypoint and what follows it.
+    fn command(&self) -> Vec<String> {
+        let mut words = first_shell(self.image);
+        words.extend(self.image.entrypoint.iter().chain(&self.words).cloned());
+        words
+    }
 }
 
 /// The shell that reads the text of `entry`, before what docker starts. Apptainer would look for it on a PATH of its own.
@@ -203,11 +239,9 @@ pub(crate) fn find_shell_words() -> [String; 3] {
 
 /// The group of the process, then those that its user is a member of. Only with subordinate ids there are others to have
 /// (user_namespaces(7)); one beyond their range is left out.
-fn group_list(gid: u32, groups: &[u32], mapping: Mapping) -> String {
-    let others = groups
-        .iter()
-        .filter(|group| matches!(mapping, Mapping::Subordinate(_)) && mapping.can_become(0, **group));
-    std::iter::once(&gid).chain(others).map(u32::to_string).collect::<Vec<_>>().join(":")
+fn groups(user: &ImageUser, mapping: Mapping) -> Vec<u32> {
+    let is_there = |group: &u32| matches!(mapping, Mapping::Subordinate(_)) && mapping.can_become(0, *group);
+    std::iter::once(user.gid).chain(user.groups.iter().copied().filter(is_there)).collect()
 }
 
 fn binds(context: &Context, container: &Container<'_>, root: &ImageRoot) -> Vec<Bind> {

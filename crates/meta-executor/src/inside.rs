@@ -15,8 +15,8 @@ use crate::holder::{guard, keeper};
 use crate::image::census::Census;
 use crate::image::own_command::{BROKEN_IMAGE, FULL_DISK};
 use crate::image::unpack::{UnpackError, unpack};
-use crate::pod::init;
 use crate::pod::outer::{self, Nesting, ServiceNetwork};
+use crate::pod::{entering, init};
 use crate::removal;
 use crate::state::Owner;
 
@@ -45,6 +45,10 @@ pub(crate) fn main(words: &[String]) -> Option<ExitCode> {
         )),
         ("pod-init", [control, reports]) => {
             Some(init::main(inherited(control, OFlag::O_RDONLY)?, inherited(reports, OFlag::O_WRONLY)?))
+        }
+        ("enter-container", [made, entering]) => {
+            let entering = serde_json::from_str(entering).ok()?;
+            Some(entering::main(inherited(made, OFlag::O_RDONLY)?, &entering))
         }
         ("unpack", [rootfs, layers @ ..]) => {
             let layers: Vec<PathBuf> = layers.iter().map(PathBuf::from).collect();

@@ -179,6 +179,7 @@ fn try_layers(directory: &Path, apptainer: &Path, context: &Context) -> Result<L
             stdin: None,
             output_owner: 0,
             entry: None,
+            inside: None,
         };
         let spec = PodSpec { hostname: "probe".to_owned(), umask: 0o022, root: RootSpec::Host, command };
         match driver::run(&spec, Mapping::Unmapped) {
@@ -274,6 +275,7 @@ fn spec(
             stdin: Some(script.to_owned()),
             output_owner: 0,
             entry: Some(entry),
+            inside: None,
         },
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn pod(context: &Context, job: &Job, state: &JobState, script: &Path)
             stdin: Some(script.to_owned()),
             output_owner: 0,
             entry: None,
+            inside: None,
         },
     }
 }

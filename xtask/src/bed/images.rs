@@ -31,6 +31,7 @@ const IMAGES: &[Image] = &[
     image!("debian", "sid"),
     image!("entrypoint", "latest"),
     image!("user", "latest"),
+    image!("sudo", "latest"),
     image!("workdir", "latest"),
     image!("noshell", "latest"),
     image!("multilayer", "latest"),
@@ -58,7 +59,13 @@ const CONTEXT: &[(&str, &str)] = &[
     ("nginx.conf", include_str!("images/nginx.conf")),
 ];
 
-const DEBIAN: &[&str] = &["--variant=minbase", "--mode=root", "--format=tar", "--dpkgopt=force-unsafe-io"];
+const DEBIAN: &[&str] = &[
+    "--variant=minbase",
+    "--mode=root",
+    "--format=tar",
+    "--include=sudo,libcap2-bin",
+    "--dpkgopt=force-unsafe-io",
+];
 
 /// Packages with servers, unpacked and not installed: the images take single programs out of them.
 const SERVERS: &[&str] = &[

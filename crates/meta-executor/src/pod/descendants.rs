@@ -1,4 +1,5 @@
-//! The processes below this one, where no PID namespace holds them together (isolation level C).
+//! The processes below another one: where no PID namespace holds them together (isolation level C), and where Apptainer's is
+//! looked for.
 
 use std::fs;
 use std::thread::sleep;
@@ -21,15 +22,23 @@ pub(super) struct Process {
 /// All processes below this one, the nearest first. Those that lose their parent become our children (prctl(2),
 /// `PR_SET_CHILD_SUBREAPER`), so none is missed for long.
 pub(super) fn list() -> Vec<Process> {
+    below(getpid().as_raw(), &all())
+}
+
+/// The pids of those that `parent` has started.
+pub(super) fn children_of(parent: i32) -> Vec<i32> {
+    all().into_iter().filter(|process| process.parent == parent).map(|process| process.pid).collect()
+}
+
+/// All processes of this PID namespace.
+fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let processes: Vec<Process> = pids
-        .filter_map(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            Some(Process { pid, parent: parent(&stat)? })
-        })
-        .collect();
-    below(getpid().as_raw(), &processes)
+    pids.filter_map(|pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        Some(Process { pid, parent: parent(&stat)? })
+    })
+    .collect()
 }
 
 /// Kills them all, and those that they start meanwhile.

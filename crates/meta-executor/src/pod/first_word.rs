@@ -8,9 +8,8 @@ use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use rustix::io::fcntl_dupfd_cloexec;
 
-use super::link::pipe;
+use super::link::pipe_out_of_the_way;
 use super::report::Event;
 use super::{PodError, doing};
 
@@ -25,8 +24,7 @@ pub(super) struct FirstWord {
 impl FirstWord {
     /// The reader, and the end to be written to.
     pub(super) fn pipe() -> Result<(Self, OwnedFd), PodError> {
-        let (read, write) = pipe()?;
-        let (read, write) = (out_of_the_way(&read)?, out_of_the_way(&write)?);
+        let (read, write) = pipe_out_of_the_way()?;
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(doing("listen to the container"))?;
         Ok((Self { pipe: Some(read.into()) }, write))
     }
@@ -51,12 +49,6 @@ impl FirstWord {
         let word = text.lines().next().and_then(Event::parse);
         word.filter(|event| matches!(event, Event::Started | Event::NoEntrypoint))
     }
-}
-
-/// With one digit are numbers that the container knows descriptors by.
-fn out_of_the_way(pipe: &OwnedFd) -> Result<OwnedFd, PodError> {
-    fcntl_dupfd_cloexec(pipe, 10)
-        .map_err(|source| PodError::Namespace { action: "listen to the container", source: source.into() })
 }
 
 #[cfg(test)]

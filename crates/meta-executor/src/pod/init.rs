@@ -21,6 +21,7 @@ use super::descendants::{self, Process};
 use super::descriptors::{close_others, give_output_to};
 use super::driver::GRACE;
 use super::first_word::FirstWord;
+use super::kept_container::KeptContainer;
 use super::report::{Event, report};
 use super::spec::{EntryText, PodCommand, PodSpec, RootSpec};
 use super::{PodError, doing, image_root, mounts, outer, tools_root};
@@ -97,6 +98,10 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
     setrlimit(Resource::Core, none)
         .map_err(|source| PodError::Namespace { action: "forbid core files", source: source.into() })?;
     umask(Mode::from_bits_truncate(spec.umask));
+    let entered = match (&spec.root, &spec.command.inside) {
+        (RootSpec::Image(root), Some(process)) => Some((root, process, KeptContainer::start(&spec.command)?)),
+        _ => None,
+    };
     let (first_word, passed) = match &spec.command.entry {
         Some(entry) => {
             let (first_word, write) = FirstWord::pipe()?;
@@ -105,9 +110,14 @@ fn run(control: OwnedFd, reports: &OwnedFd) -> Result<i32, PodError> {
         None => (None, None),
     };
     give_output_to(spec.command.output_owner);
-    let child = spawn(&spec.command, stdin)?;
+    let child = match &entered {
+        Some((root, process, container)) => container.enter(root, process, stdin)?,
+        None => spawn(&spec.command, stdin)?,
+    };
     drop(passed);
-    supervise(child, first_word, control, reports)
+    // Apptainer hands signals on to what it runs, if that is the job's.
+    let hands_on = first_word.is_some() && entered.is_none();
+    supervise(child, hands_on, first_word, control, reports)
 }
 
 fn read_spec(control: &mut BufReader<File>) -> Result<PodSpec, PodError> {
@@ -129,7 +139,7 @@ fn entry_file(text: &EntryText) -> Result<OwnedFd, PodError> {
 }
 
 /// A copy of `fd` that the command inherits under the number `wanted`.
-fn duplicate_at(fd: &OwnedFd, wanted: i32) -> Result<OwnedFd, PodError> {
+pub(super) fn duplicate_at(fd: &OwnedFd, wanted: i32) -> Result<OwnedFd, PodError> {
     let copy = rustix::io::fcntl_dupfd_cloexec(fd, wanted)
         .map_err(|source| PodError::Namespace { action: "copy the report pipe", source: source.into() })?;
     if copy.as_raw_fd() != wanted {
@@ -143,7 +153,7 @@ fn duplicate_at(fd: &OwnedFd, wanted: i32) -> Result<OwnedFd, PodError> {
     clippy::disallowed_methods,
     reason = "the command starts with an open file as stdin, which CommandLine cannot say"
 )]
-fn spawn(command: &PodCommand, stdin: Stdio) -> Result<Child, PodError> {
+pub(super) fn spawn(command: &PodCommand, stdin: Stdio) -> Result<Child, PodError> {
     Command::new(&command.program)
         .args(&command.args)
         .env_clear()
@@ -155,14 +165,14 @@ fn spawn(command: &PodCommand, stdin: Stdio) -> Result<Child, PodError> {
 }
 
 /// Waits for the command. A byte on the control pipe asks for SIGTERM to everybody; its end, or the end of the grace
-/// time, ends the pod at once. A command that has a first word passes signals on to the container's first process.
+/// time, ends the pod at once. A command that `hands_on` signals passes them to the container's first process.
 fn supervise(
     mut child: Child,
+    hands_on: bool,
     mut first_word: Option<FirstWord>,
     mut control: BufReader<File>,
     reports: &OwnedFd,
 ) -> Result<i32, PodError> {
-    let hands_on = first_word.is_some();
     let pid = rustix::process::Pid::from_child(&child);
     let ended = pidfd_open(pid, PidfdFlags::empty())
         .map_err(|source| PodError::Namespace { action: "watch the command", source: source.into() })?;

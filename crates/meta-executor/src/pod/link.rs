@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::PodError;
@@ -82,6 +82,16 @@ impl AsFd for Link {
 pub(crate) fn pipe() -> Result<(OwnedFd, OwnedFd), PodError> {
     pipe_with(PipeFlags::CLOEXEC)
         .map_err(|source| PodError::Namespace { action: "make a pipe", source: source.into() })
+}
+
+/// The same without the numbers of one digit, by which the container knows descriptors.
+pub(super) fn pipe_out_of_the_way() -> Result<(OwnedFd, OwnedFd), PodError> {
+    let (read, write) = pipe()?;
+    let moved = |end: &OwnedFd| {
+        fcntl_dupfd_cloexec(end, 10)
+            .map_err(|source| PodError::Namespace { action: "move a pipe", source: source.into() })
+    };
+    Ok((moved(&read)?, moved(&write)?))
 }
 
 /// Lets children inherit `fd`.

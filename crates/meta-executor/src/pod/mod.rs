@@ -10,19 +10,25 @@
 //!       command           bash for helper stages, Apptainer for the others
 //! ```
 //!
+//! With subordinate ids Apptainer only makes the container, and the command is a process of ours that goes into it
+//! (`kept_container`, `entering`).
+//!
 //! Where the node allows no namespaces (isolation level C) there is no outer process, and the init is an ordinary process
 //! that keeps its descendants together (`descendants`).
 //!
 //! The control pipe is the pod's lifeline: the driver keeps its write end open, and the init ends when it closes. So the pod
 //! ends with the driver whatever happens to it, and the kernel kills what is left in the PID namespace.
 
+mod capabilities;
 pub(crate) mod descendants;
 pub(crate) mod descriptors;
 pub(crate) mod devices;
 pub(crate) mod driver;
+pub(crate) mod entering;
 mod first_word;
 pub(crate) mod image_root;
 pub(crate) mod init;
+pub(crate) mod kept_container;
 pub(crate) mod link;
 pub(crate) mod mapping;
 pub(crate) mod mounts;

@@ -92,6 +92,13 @@ pub(super) fn make_read_only(targets: &[PathBuf]) -> Result<(), PodError> {
     Ok(())
 }
 
+/// Lets set-user-id programs and capabilities of files have their effect on the mount at `target`, which is one of ours:
+/// without flags that are locked.
+pub(super) fn let_programs_set_ids(target: &Path) -> Result<(), PodError> {
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NODEV;
+    mount(NOTHING, target, NOTHING, flags, NOTHING).map_err(on_path("mount again", target))
+}
+
 /// The flags of each mount that cannot be taken away, by its path, from the text of `/proc/self/mountinfo` (proc(5)).
 fn flags_of_mounts(table: &str) -> BTreeMap<PathBuf, MsFlags> {
     let flag = |name: &str| match name {

@@ -32,6 +32,7 @@ impl PodSpec {
                 stdin: None,
                 output_owner: 0,
                 entry: None,
+                inside: None,
             },
         }
     }
@@ -99,6 +100,11 @@ impl ImageRoot {
         self.layer.join("dev")
     }
 
+    /// Where this program is shown to the pod, read-only.
+    pub(crate) fn program(&self) -> PathBuf {
+        self.layer.join("program")
+    }
+
     /// Where a read-only tmpfs is mounted that stands in for hidden directories.
     pub(crate) fn empty(&self) -> PathBuf {
         self.layer.join("empty")
@@ -127,6 +133,20 @@ pub(crate) struct PodCommand {
     /// What the container's first process reads from descriptor [`super::init::ENTRY_FD`], to report on
     /// [`super::init::STARTED_FD`] that it runs.
     pub(crate) entry: Option<EntryText>,
+    /// Where the command (Apptainer) only makes the container and keeps it: what runs there. stdin and `entry` are this one's.
+    pub(crate) inside: Option<ContainerProcess>,
+}
+
+/// A process that we start ourselves in a container that Apptainer keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ContainerProcess {
+    /// The program's path in the image, and its arguments.
+    pub(crate) words: Vec<String>,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// The supplementary groups.
+    pub(crate) groups: Vec<u32>,
+    pub(crate) cwd: PathBuf,
 }
 
 /// Text that may hold secrets: it is never an argument, and no `Debug` shows it.

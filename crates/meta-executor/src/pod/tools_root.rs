@@ -9,17 +9,12 @@ use std::path::Path;
 
 use nix::mount::{MntFlags, umount2};
 use nix::unistd::{chdir, pivot_root};
-use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 
 use super::spec::{Bind, HostToolsRoot};
-use super::{PodError, devices, mounts, on_path};
+use super::{PodError, capabilities, devices, mounts, on_path};
 
 /// Nothing there needs shared memory; this is docker's size, in bytes.
 const SHM_SIZE: u64 = 64 << 20;
-
-/// What docker's root may do, as bits (capabilities(7)). Apptainer drops the others in the job's image.
-const DOCKER_CAPABILITIES: u64 = 0x8004_05fb;
 
 /// Puts the root together at `root.mount_point` and makes it this process's root.
 pub(super) fn enter(root: &HostToolsRoot) -> Result<(), PodError> {
@@ -55,17 +50,7 @@ pub(super) fn enter(root: &HostToolsRoot) -> Result<(), PodError> {
     mounts::make_read_only(&read_only.map(|bind| mounts::below(new, &bind.target)).collect::<Vec<_>>())?;
     change_root(new)?;
     // A job can have its own commands run here (`hooks:pre_get_sources_script`); they get no more than in docker.
-    let kept = CapabilitySet::from_bits_retain(DOCKER_CAPABILITIES);
-    for capability in CapabilitySet::all().difference(kept).iter() {
-        match remove_capability_from_bounding_set(capability) {
-            // A kernel that is older than us lacks the last ones.
-            Ok(()) | Err(Errno::INVAL) => {}
-            Err(source) => {
-                return Err(PodError::Namespace { action: "drop capabilities", source: source.into() });
-            }
-        }
-    }
-    Ok(())
+    capabilities::keep_dockers()
 }
 
 fn show_host_directory(new: &Path, directory: &Path) -> Result<(), PodError> {

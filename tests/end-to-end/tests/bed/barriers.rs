@@ -24,7 +24,7 @@ fn site(level: &str) -> Site {
     Site::new(&format!("level = \"{level}\""))
 }
 
-fn executable(path: &Path, text: &str) {
+pub(crate) fn executable(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("it is in a directory")).expect("the site is writable");
     fs::write(path, text).expect("the directory is ours");
     fs::set_permissions(path, Permissions::from_mode(0o755)).expect("the file is ours");
@@ -68,11 +68,11 @@ fn read_only(level: &str) {
 }
 
 /// The root file system of the job's image, which has been unpacked.
-fn rootfs(site: &Site) -> PathBuf {
+pub(crate) fn rootfs(site: &Site) -> PathBuf {
     site.images().first().expect("the job is prepared").join("rootfs")
 }
 
-fn prepared<'a>(site: &'a Site, name: &str) -> Job<'a> {
+pub(crate) fn prepared<'a>(site: &'a Site, name: &str) -> Job<'a> {
     site.job(&image(name), json!({})).prepared()
 }
 

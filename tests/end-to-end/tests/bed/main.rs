@@ -25,6 +25,7 @@ mod parity;
 mod pipelines;
 mod plain;
 mod podman;
+mod privileges;
 mod registries;
 mod services;
 mod services_endings;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         .chain(configure::TESTS)
         .chain(clients::TESTS)
         .chain(demo::TESTS)
+        .chain(privileges::TESTS)
         .chain(services_endings::TESTS_AT_A)
         .chain(parity::TESTS)
         .chain(launcher::TESTS)

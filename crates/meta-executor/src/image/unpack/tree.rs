@@ -66,15 +66,15 @@ impl Tree {
             }
             file.write_all(&self.buffer[..count])?;
         }
-        for (name, value) in &attributes.xattrs {
-            // Not every file system has them, and some need rights; docker without root does not mind either.
-            let _ = fsetxattr(&file, name.as_str(), value, XattrFlags::empty());
-        }
         if self.is_root {
             let (uid, gid) = owner(attributes);
             or_unmapped(fchown(&file, uid, gid))?;
         }
-        // A change of owner takes the set-user-id bits off (chown(2)), so the mode comes last.
+        // A change of owner takes capabilities and the set-user-id bits off (chown(2)), so they come after it.
+        for (name, value) in &attributes.xattrs {
+            // Not every file system has them, and some need rights; docker without root does not mind either.
+            let _ = fsetxattr(&file, name.as_str(), value, XattrFlags::empty());
+        }
         let mode = if self.is_root { attributes.mode } else { attributes.mode | 0o400 };
         fchmod(&file, Mode::from_raw_mode(mode))?;
         Ok(futimens(&file, &times(attributes))?)

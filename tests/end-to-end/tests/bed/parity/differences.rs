@@ -57,10 +57,10 @@ const DIFFERENCES: &[Difference] = &[
     ),
     everywhere("read-only mounts", &["/proc/*"], &["/sys/kernel/security"]),
     // What Apptainer leaves in these sets means nothing to uid 0, and is lost with another uid.
-    everywhere("capabilities", &["CapInh:*", "CapAmb:*"], &["CapInh:*", "CapAmb:*"]),
-    // Another uid than 0 has no way back: `sudo` in an image with USER does not work.
-    of("user", everywhere("capabilities", &["CapBnd:*"], &["CapBnd:*"])),
-    of("user", everywhere("privileges", &["NoNewPrivs:\t0"], &["NoNewPrivs:\t1"])),
+    at("B", everywhere("capabilities", &["CapInh:*", "CapAmb:*"], &["CapInh:*", "CapAmb:*"])),
+    // Where there is one user, nobody can become another.
+    at("B", of("user", everywhere("capabilities", &["CapBnd:*"], &["CapBnd:*"]))),
+    at("B", of("user", everywhere("privileges", &["NoNewPrivs:\t0"], &["NoNewPrivs:\t1"]))),
     // There is no filter of system calls: the user namespace and the node's own rules are what protects the node.
     everywhere("system calls", &["Seccomp:\t2"], &["Seccomp:\t0"]),
     // At level B there is one id, which has every file and every name that a file may have.

@@ -142,7 +142,7 @@ fn lines_beyond(answers: &Answers, other: &Answers, question: &str) -> BTreeSet<
 /// What a script prints under podman, and its exit code.
 fn podman(image_name: &str, hostname: &str, script: &str) -> (String, Option<i32>) {
     let mut command = Command::new("podman");
-    command.args(["run", "--rm", "-i", "--quiet", "--hostname", hostname]);
+    command.args(["run", "--rm", "-i", "--quiet", "--pull=newer", "--hostname", hostname]);
     // gitlab-runner's volumes are open to every user.
     command.args(["--tmpfs", "/builds:mode=777", "--tmpfs", "/cache:mode=777"]);
     command.args([&image(image_name), "sh", "-c", DETECTOR]);
