@@ -11,7 +11,7 @@ use crate::entry::{self, DEFAULT_PATH};
 use crate::gpu;
 use crate::job::Job;
 use crate::pod::init::ENTRY_FD;
-use crate::pod::kept_container::KEEP;
+use crate::pod::kept_container::keeping_text;
 use crate::pod::spec::{Bind, ContainerProcess, ImageRoot, Mapping, PodCommand, PodSpec, RootSpec};
 use crate::state::{ImageUser, JobState, PreparedImage};
 
@@ -193,7 +193,7 @@ fn apptainer_args(
     }
     args.push(root.merged().display().to_string());
     args.extend(match (process, &container.image.shell) {
-        (Some(_), Some(shell)) => vec![shell.display().to_string(), "-c".to_owned(), KEEP.to_owned()],
+        (Some(_), Some(shell)) => vec![shell.display().to_string(), "-c".to_owned(), keeping_text()],
         _ => container.command(),
     });
     args

@@ -18,7 +18,9 @@ use super::{PodError, mounts};
 
 /// What the shell runs that Apptainer starts: it says that the container is there, and waits for an end that never comes.
 /// Signals are for the job's processes.
-pub(crate) const KEEP: &str = "trap '' HUP INT TERM; echo made >&9; read -r line";
+pub(crate) fn keeping_text() -> String {
+    format!("trap '' HUP INT TERM; echo made >&{STARTED_FD}; read -r line")
+}
 
 /// Apptainer, which makes the container.
 pub(super) struct KeptContainer {
