@@ -9,7 +9,8 @@ pub(super) struct Candidate {
     pub(super) directory: PathBuf,
     pub(super) bytes: u64,
     pub(super) last_use: SystemTime,
-    pub(super) in_use: bool,
+    /// It is in use, or this job cannot remove it.
+    pub(super) stays: bool,
 }
 
 /// The images to remove so that the rest has at most `limit` bytes, as far as that goes.
@@ -17,7 +18,7 @@ pub(super) fn plan(mut images: Vec<Candidate>, limit: u64) -> Vec<Candidate> {
     let mut total: u64 = images.iter().map(|image| image.bytes).sum();
     images.sort_by(|a, b| (a.last_use, &a.directory).cmp(&(b.last_use, &b.directory)));
     images.retain(|image| {
-        let goes = total > limit && !image.in_use;
+        let goes = total > limit && !image.stays;
         total -= if goes { image.bytes } else { 0 };
         goes
     });
@@ -30,11 +31,11 @@ mod tests {
     use std::time::Duration;
 
     fn check(images: &[(&str, u64, u64, bool)], limit: u64, removed: &[&str]) {
-        let candidates = images.iter().map(|&(name, bytes, last_use, in_use)| Candidate {
+        let candidates = images.iter().map(|&(name, bytes, last_use, stays)| Candidate {
             directory: name.into(),
             bytes,
             last_use: SystemTime::UNIX_EPOCH + Duration::from_secs(last_use),
-            in_use,
+            stays,
         });
         let plan = plan(candidates.collect(), limit);
         let names: Vec<&str> = plan.iter().filter_map(|image| image.directory.to_str()).collect();

@@ -45,7 +45,7 @@ pub(crate) struct Store {
     pub(super) temporary: PathBuf,
     /// Bytes of unpacked images, and of kept layers; above it the least recently used ones go.
     pub(super) max_size: Option<u64>,
-    mapping: Mapping,
+    pub(super) mapping: Mapping,
     /// The job's directory on this node: while it is there, the job's images stay.
     job: PathBuf,
     pub(crate) names: Names,

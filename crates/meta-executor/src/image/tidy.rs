@@ -12,7 +12,9 @@ use super::in_use;
 use super::layout::Layout;
 use super::pull_lease::PullLease;
 use super::store::{Store, StoreError, io_error};
-use super::unpacked::{self, UnpackedImage, beside, finished_name, is_evicted, is_unfinished};
+use super::unpacked::{
+    self, UnpackedImage, beside, can_be_removed, finished_name, is_evicted, is_unfinished,
+};
 use crate::failure::chain;
 
 /// Nodes that unpack from the same layers hold no lock, since they need not wait for each other. So layers that were used
@@ -32,12 +34,17 @@ impl Store {
         removed.sum()
     }
 
-    /// What pulls and evictions left that do not run any more. Damaged images that jobs still run from stay.
+    /// What pulls and evictions left that do not run any more. Damaged images that jobs still run from stay, and those whose
+    /// owners this job cannot become.
     fn remove_leftovers(&self) -> Result<usize, StoreError> {
         let used = in_use::names(&self.images);
         let is_free = |path: &Path| !is_evicted(path) || !used.contains(&finished_name(path));
+        let is_ours = |path: &Path| can_be_removed(&finished_name(path), self.mapping);
         let mut found: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
-        for path in children(&self.images).into_iter().filter(|path| is_unfinished(path) && is_free(path)) {
+        for path in children(&self.images)
+            .into_iter()
+            .filter(|path| is_unfinished(path) && is_free(path) && is_ours(path))
+        {
             found.entry(self.images.join(finished_name(&path))).or_default().push(path);
         }
         for path in children(&self.temporary) {
@@ -68,7 +75,7 @@ impl Store {
             let candidates = UnpackedImage::all(&self.images).into_iter().map(|unpacked| Candidate {
                 bytes: unpacked.contents().map_or(0, |contents| contents.census.bytes),
                 last_use: unpacked.last_use(),
-                in_use: used.contains(&unpacked.name()),
+                stays: used.contains(&unpacked.name()) || !can_be_removed(&unpacked.name(), self.mapping),
                 directory: unpacked.directory().to_owned(),
             });
             for Candidate { directory, .. } in eviction::plan(candidates.collect(), limit) {
@@ -89,8 +96,8 @@ impl Store {
             let layout = Layout::new(directory.clone());
             let (bytes, last_use) = (layout.size()?, layout.last_use()?);
             // A time to come is another clock's now.
-            let in_use = last_use.elapsed().map_or(true, |age| age < LONGEST_UNPACKING);
-            Some(Candidate { bytes, last_use, in_use, directory })
+            let stays = last_use.elapsed().map_or(true, |age| age < LONGEST_UNPACKING);
+            Some(Candidate { bytes, last_use, stays, directory })
         });
         for Candidate { directory, .. } in eviction::plan(candidates.collect(), limit) {
             // Who holds the lease is about to make it anew.

@@ -53,8 +53,8 @@ impl UnpackedImage {
     pub(super) fn new(images: &Path, digest: &str, mapping: Mapping) -> Self {
         let owners = match mapping {
             Mapping::Subordinate(_) => "",
-            Mapping::RootOnly => ".root-only",
-            Mapping::Unmapped => ".unmapped",
+            Mapping::RootOnly => ROOT_ONLY,
+            Mapping::Unmapped => UNMAPPED,
         };
         Self { directory: images.join(format!("{}{owners}", digest.replace(':', "-"))) }
     }
@@ -131,6 +131,15 @@ impl UnpackedImage {
     }
 }
 
+const ROOT_ONLY: &str = ".root-only";
+const UNMAPPED: &str = ".unmapped";
+
+/// Whether a job with these ids can remove the unpacked image `name`, or what is left of it: files of subordinate ids only
+/// those ids can remove.
+pub(super) fn can_be_removed(name: &str, mapping: Mapping) -> bool {
+    matches!(mapping, Mapping::Subordinate(_)) || name.ends_with(ROOT_ONLY) || name.ends_with(UNMAPPED)
+}
+
 const PARTIAL: &str = "partial";
 const EVICTED: &str = "evicted";
 
@@ -175,6 +184,21 @@ pub(super) fn is_unfinished(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pod::spec::{IdRange, SubordinateIds};
+
+    #[test]
+    fn only_subordinate_ids_remove_what_is_theirs() {
+        let range = IdRange { start: 100_000, count: 65_536 };
+        let subordinate = Mapping::Subordinate(SubordinateIds { uid: range, gid: range });
+        let all = [subordinate, Mapping::RootOnly, Mapping::Unmapped];
+        for owner in all {
+            let name = UnpackedImage::new(Path::new("/images"), "sha256:12", owner).name();
+            for remover in all {
+                let can = remover == subordinate || owner != subordinate;
+                assert_eq!(can_be_removed(&name, remover), can, "{name} {remover:?}");
+            }
+        }
+    }
 
     #[test]
     fn names_beside_an_image_are_its_own() {

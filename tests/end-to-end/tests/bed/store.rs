@@ -251,7 +251,7 @@ fn room_on_a_full_disk() {
     let job = site.job(&image("busybox:latest"), json!({}));
     let digest = "1".repeat(64);
     let leave = format!(
-        "umask 077; mkdir -p images/sha256-{digest}.partial && head -c 7m /dev/zero > images/sha256-{digest}.partial/file"
+        "umask 077; mkdir -p images/sha256-{digest}.root-only.partial && head -c 7m /dev/zero > images/sha256-{digest}.root-only.partial/file"
     );
     let (code, log) = prepare_with_tmpfs(&job, &site.path().join("node"), "8m", &leave);
     assert_eq!(code, 0, "{log}");
