@@ -58,6 +58,8 @@ pub(crate) fn run(context: &Context, mut job: Job) -> Result<(), StageFailure> {
     }
     let helper_image = context.settings.helper_image.as_ref();
     let helper = helper_image.map(|name| helper::prepare(context, job, name, node.mapping)).transpose()?;
+    // Before the services, which may take their time.
+    let name = pull::image_name(context, job)?;
     let mut hosts = Vec::new();
     if let Some(holder) = &mut holder {
         let surroundings =
@@ -65,7 +67,6 @@ pub(crate) fn run(context: &Context, mut job: Job) -> Result<(), StageFailure> {
         start_services(&surroundings, &plan, holder)?;
         hosts = start::host_entries(&plan, holder.own_addresses);
     }
-    let name = pull::image_name(context, job)?;
     let image = pull::image(context, job, &name, node.mapping)?;
     let image = prepared::prepared_image(context, job, &job.image, image, node.mapping)?;
     refuse_shell_less(&name, &image)?;

@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[LevelTest] = &[
     ("services: one without its variable dies, and its log says why", missing_variable),
     ("services: one that never opens its port is a warning", never_ready),
     ("services: one whose port nobody knows gets a head start", unknown_port),
+    ("services: none starts for an image that is not allowed", forbidden_image),
     ("services: of 25 exposed ports the lowest 20 are asked", many_ports),
     ("services: one that ends at once is reported at once", ends_at_once),
     ("services: one whose command is not in its image fails the job", no_command),
@@ -138,6 +139,14 @@ fn unknown_port(level: &str) {
     let job = site.job(&image("busybox"), json!({ "services": [service("busybox", late)] }));
     assert!(job.prepare().success().contains("has no exposed ports\n"));
     assert!(job.run("build_script", "wget -qO- http://late:8080/passwd").success().contains("root"));
+}
+
+fn forbidden_image(level: &str) {
+    let site = site(level, "allowed_images = [\"good/*\"]");
+    let job = site.job(&image("busybox"), json!({ "services": [service("nginx", json!({}))] }));
+    let prepare = job.prepare();
+    assert!(!prepare.log.contains("Starting service"), "{}", prepare.log);
+    prepare.failed(BUILD_FAILURE, "is not present on list of allowed images");
 }
 
 fn many_ports(level: &str) {
