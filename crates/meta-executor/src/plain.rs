@@ -12,7 +12,7 @@ use meta_host::files::write_private;
 
 use crate::container::{self, Container, mount_argument};
 use crate::context::Context;
-use crate::directories::make;
+use crate::directories::{Directories, make};
 use crate::entry;
 use crate::failure::{StageFailure, chain};
 use crate::job::Job;
@@ -62,6 +62,7 @@ pub(crate) fn pod(context: &Context, node: &Node, container: Container<'_>) -> R
     let job = container.directories;
     let mut binds = vec![
         bind(&job.builds, &job.builds_inside),
+        beside_builds(job)?,
         bind(&job.cache, &job.cache_inside),
         bind(&container.files.join("hosts"), Path::new("/etc/hosts")),
         temporary(context)?,
@@ -118,7 +119,7 @@ pub(crate) fn helper(
         tools.hidden.iter().filter(|path| path.is_dir() && shown(path)).map(|path| bind(&empty, path)),
     );
     binds.extend(tools.binds.iter().cloned());
-    binds.extend([temporary(context)?, full()]);
+    binds.extend([beside_builds(&state.directories)?, temporary(context)?, full()]);
     for bind in &binds {
         make_mount_point(root, bind)?;
     }
@@ -239,6 +240,13 @@ fn mounts(binds: &[Bind]) -> impl Iterator<Item = String> {
 }
 
 /// A place in the directory of helper stages, which has no layer in which Apptainer could make it.
+/// Where gitlab-runner puts its own files for a job with `GIT_CLONE_PATH: $CI_BUILDS_DIR`: beside the checkout.
+fn beside_builds(job: &Directories) -> Result<Bind, StageFailure> {
+    let [source, target] = [&job.builds, &job.builds_inside].map(|builds| builds.with_added_extension("tmp"));
+    make(&source, 0o777)?;
+    Ok(bind(&source, &target))
+}
+
 fn make_mount_point(root: &Path, bind: &Bind) -> Result<(), StageFailure> {
     let target = below(root, &bind.target);
     if bind.source.is_dir() {

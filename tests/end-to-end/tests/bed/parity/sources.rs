@@ -80,6 +80,7 @@ fn clone_path(place: &Place) {
         .passes()
         .shows("/builds/go/src/repo\n")
         .says("text");
+    place.job_of_repository(&job("$CI_BUILDS_DIR")).passes().says("text");
     for outside in ["/unknown/repo", "$CI_BUILDS_DIR/../etc"] {
         place
             .job_of_repository(&job(outside))
