@@ -24,7 +24,9 @@ const SBATCH: &str = "executable = \"sbatch\"\nargs = [\"--output=$SITE/logs/%A_
 
 fn groups_and_kills() {
     let slurm = Slurm::start(8);
-    let site = Launching::new(&format!("{SBATCH}\ngroup_size = 3"), &[slurm.environment()]);
+    // A submission whose launcher was killed is looked for during this time and a minute before it is made again.
+    let launch = format!("{SBATCH}\ngroup_size = 3\ntimeout = 10");
+    let site = Launching::new(&launch, &[slurm.environment()]);
     let mut jobs = Vec::new();
     // From before the first request to behind the last write.
     for round in 0..25 {
