@@ -85,21 +85,21 @@ fn write_place(f: &mut fmt::Formatter<'_>, source: &SourceFile, span: Option<&Ra
     let Some(span) = span else {
         return write!(f, "\n  --> {path}");
     };
-    let place = Place::find(&source.text, span);
-    let number = place.line_number.to_string();
+    let marked = MarkedLine::find(&source.text, span);
+    let number = marked.line_number.to_string();
     let margin = " ".repeat(number.len());
-    write!(f, "\n{margin} --> {path}:{number}:{}", place.column)?;
+    write!(f, "\n{margin} --> {path}:{number}:{}", marked.column)?;
     write!(
         f,
         "\n{margin} |\n{number} | {}\n{margin} | {}{}",
-        place.line,
-        place.indent,
-        "^".repeat(place.carets)
+        marked.line,
+        marked.indent,
+        "^".repeat(marked.carets)
     )
 }
 
 /// Where a span begins, for people: lines and columns count from 1, columns in characters.
-struct Place<'a> {
+struct MarkedLine<'a> {
     line_number: usize,
     column: usize,
     line: Cow<'a, str>,
@@ -108,7 +108,7 @@ struct Place<'a> {
     carets: usize,
 }
 
-impl<'a> Place<'a> {
+impl<'a> MarkedLine<'a> {
     fn find(text: &'a str, span: &Range<usize>) -> Self {
         let mut start = span.start.min(text.len());
         while !text.is_char_boundary(start) {
