@@ -49,6 +49,11 @@ pub(crate) struct Container<'a> {
 
 /// The container that runs `script` in the job's image.
 pub(crate) fn of_job<'a>(context: &Context, job: &Job, state: &'a JobState, script: &Path) -> Container<'a> {
+    let mut environment = entry::job_environment(context, job, &state.hostname, &state.image);
+    if gpu::are_wanted(&context.settings) {
+        let path = gpu::library_path(environment.get("LD_LIBRARY_PATH").map(String::as_str));
+        environment.insert("LD_LIBRARY_PATH".to_owned(), path);
+    }
     Container {
         image: &state.image,
         mapping: state.mapping,
@@ -56,7 +61,7 @@ pub(crate) fn of_job<'a>(context: &Context, job: &Job, state: &'a JobState, scri
         layer: context.paths.overlay.clone(),
         files: context.paths.job.clone(),
         directories: &state.directories,
-        environment: entry::job_environment(context, job, &state.hostname, &state.image),
+        environment,
         sees_gpus: true,
         umask: 0o022,
         more_binds: Vec::new(),
@@ -77,7 +82,7 @@ pub(crate) fn pod(context: &Context, apptainer: &Path, container: Container<'_>)
             Vec::new()
         },
         directories: mount_points(context, &container),
-        files: file_mount_points(context),
+        files: file_mount_points(context, &container),
         hidden_programs: hidden_programs(apptainer, &search_path(context)),
     };
     let process = container.process();
@@ -126,16 +131,24 @@ fn mount_points(context: &Context, container: &Container<'_>) -> Vec<PathBuf> {
         .extend([&job.builds_inside, &job.cache_inside, &container.image.working_dir].map(Clone::clone));
     directories.extend(container.image.volumes.iter().cloned());
     directories.extend(container.more_binds.iter().map(|bind| bind.target.clone()));
+    if container.sees_gpus && gpu::are_wanted(&context.settings) {
+        directories.push(gpu::LIBRARIES.into());
+    }
     directories.extend(
         context.settings.mount.iter().filter(|mount| mount.source.is_dir()).map(|mount| mount.target.clone()),
     );
     directories
 }
 
-fn file_mount_points(context: &Context) -> Vec<PathBuf> {
+fn file_mount_points(context: &Context, container: &Container<'_>) -> Vec<PathBuf> {
     let mounts = context.settings.mount.iter().filter(|mount| !mount.source.is_dir());
     let own = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"].map(PathBuf::from);
-    own.into_iter().chain(mounts.map(|mount| mount.target.clone())).collect()
+    let mut files: Vec<PathBuf> = own.into_iter().chain(mounts.map(|mount| mount.target.clone())).collect();
+    if container.sees_gpus {
+        let has = |program: &str| context.environment.find_program(program).is_some();
+        files.extend(gpu::programs(&context.settings, has));
+    }
+    files
 }
 
 /// Apptainer's own environment. Every `APPTAINER_*` variable is a flag to it, so nothing of the job may be here.

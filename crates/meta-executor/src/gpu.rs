@@ -5,10 +5,41 @@ use std::path::{Path, PathBuf};
 
 use meta_core::executor_settings::ExecutorSettings;
 
+/// Where Apptainer shows the libraries.
+pub(crate) const LIBRARIES: &str = "/.singularity.d/libs";
+
+/// What it shows in `/usr/bin`, if the node has it (its `nvliblist.conf` and `rocmliblist.conf`).
+const NVIDIA_PROGRAMS: [&str; 5] = [
+    "nvidia-smi",
+    "nvidia-debugdump",
+    "nvidia-persistenced",
+    "nvidia-cuda-mps-control",
+    "nvidia-cuda-mps-server",
+];
+const AMD_PROGRAMS: [&str; 2] = ["rocm-smi", "rocminfo"];
+
 /// Apptainer's flags. Where a node has no such libraries, they do nothing.
 pub(crate) fn flags(settings: &ExecutorSettings) -> impl Iterator<Item = String> {
     let flags = [(settings.gpu_nvidia, "--nv"), (settings.gpu_amd, "--rocm")];
     flags.into_iter().filter(|(wanted, _)| *wanted).map(|(_, flag)| flag.to_owned())
+}
+
+/// Whether the job may have any.
+pub(crate) fn are_wanted(settings: &ExecutorSettings) -> bool {
+    settings.gpu_nvidia || settings.gpu_amd
+}
+
+/// The job's `LD_LIBRARY_PATH`, as Apptainer would set it: its libraries behind those of the image or the job.
+pub(crate) fn library_path(path: Option<&str>) -> String {
+    path.filter(|path| !path.is_empty())
+        .map_or_else(|| LIBRARIES.to_owned(), |path| format!("{path}:{LIBRARIES}"))
+}
+
+/// Where Apptainer shows those programs that `has` says the node has.
+pub(crate) fn programs(settings: &ExecutorSettings, has: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let nvidia = NVIDIA_PROGRAMS.iter().filter(|_| settings.gpu_nvidia);
+    let amd = AMD_PROGRAMS.iter().filter(|_| settings.gpu_amd);
+    nvidia.chain(amd).filter(|name| has(name)).map(|name| Path::new("/usr/bin").join(name)).collect()
 }
 
 /// The devices in `dev`, sorted. Which of them the job may use is the batch system's business.
@@ -38,6 +69,24 @@ mod tests {
         let text = format!("version = 1\nname = \"x\"\n[executor]\n{text}\n");
         let file = executor_file::parse(Path::new("x.executor.toml"), &text).unwrap();
         expand(&file.executor, &Variables::default()).unwrap()
+    }
+
+    #[test]
+    fn programs_that_the_node_has_get_their_place() {
+        let check = |text: &str, expected: &[&str]| {
+            let found = programs(&settings(text), |name| ["nvidia-smi", "rocminfo"].contains(&name));
+            assert_eq!(found, expected.iter().map(PathBuf::from).collect::<Vec<_>>(), "{text}");
+        };
+        check("", &[]);
+        check("gpu_nvidia = true", &["/usr/bin/nvidia-smi"]);
+        check("gpu_amd = true", &["/usr/bin/rocminfo"]);
+    }
+
+    #[test]
+    fn the_libraries_come_last() {
+        assert_eq!(library_path(None), LIBRARIES);
+        assert_eq!(library_path(Some("")), LIBRARIES);
+        assert_eq!(library_path(Some("/opt/lib")), "/opt/lib:/.singularity.d/libs");
     }
 
     #[test]
