@@ -229,7 +229,7 @@ impl Container<'_> {
     }
 
     /// The first shell, the entrypoint and what follows it.
-    fn command(&self) -> Vec<String> {
+    pub(crate) fn command(&self) -> Vec<String> {
         let mut words = first_shell(self.image);
         words.extend(self.image.entrypoint.iter().chain(&self.words).cloned());
         words
@@ -237,7 +237,7 @@ impl Container<'_> {
 }
 
 /// The shell that reads the text of `entry`, before what docker starts. Apptainer would look for it on a PATH of its own.
-pub(crate) fn first_shell(image: &PreparedImage) -> Vec<String> {
+fn first_shell(image: &PreparedImage) -> Vec<String> {
     let words = |shell: &PathBuf| {
         [shell.display().to_string(), "-c".into(), format!(". /proc/self/fd/{ENTRY_FD}"), "sh".into()]
             .to_vec()

@@ -72,8 +72,7 @@ pub(crate) fn pod(context: &Context, node: &Node, container: Container<'_>) -> R
     binds.extend(container::configured_binds(&context.settings));
     args.extend(mounts(&binds));
     args.push(lower.display().to_string());
-    args.extend(container::first_shell(container.image));
-    args.extend(container.image.entrypoint.iter().chain(&container.words).cloned());
+    args.extend(container.command());
     // Apptainer dies of a directory that is not there, and nobody has made it, nor those of volumes.
     let word = |path: &PathBuf| quoted(&path.display().to_string()).into_owned();
     let image = container.image;
@@ -239,7 +238,6 @@ fn mounts(binds: &[Bind]) -> impl Iterator<Item = String> {
     binds.iter().flat_map(|bind| ["--mount".to_owned(), mount_argument(bind)])
 }
 
-/// A place in the directory of helper stages, which has no layer in which Apptainer could make it.
 /// Where gitlab-runner puts its own files for a job with `GIT_CLONE_PATH: $CI_BUILDS_DIR`: beside the checkout.
 fn beside_builds(job: &Directories) -> Result<Bind, StageFailure> {
     let [source, target] = [&job.builds, &job.builds_inside].map(|builds| builds.with_added_extension("tmp"));
@@ -247,6 +245,7 @@ fn beside_builds(job: &Directories) -> Result<Bind, StageFailure> {
     Ok(bind(&source, &target))
 }
 
+/// A place in the directory of helper stages, which has no layer in which Apptainer could make it.
 fn make_mount_point(root: &Path, bind: &Bind) -> Result<(), StageFailure> {
     let target = below(root, &bind.target);
     if bind.source.is_dir() {

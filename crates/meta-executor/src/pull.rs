@@ -20,6 +20,7 @@ use crate::named_by::NamedBy;
 use crate::pod::spec::Mapping;
 use crate::services::plan::PlannedService;
 
+pub(crate) use self::allowed::image_name;
 use self::attempts::Request;
 
 /// The name of an image, complete or not.
@@ -27,11 +28,6 @@ use self::attempts::Request;
 pub(crate) struct ImageName {
     pub(crate) text: String,
     pub(crate) named_by: NamedBy,
-}
-
-/// The name of the job's image, if the job may have it.
-pub(crate) fn image_name(context: &Context, job: &Job) -> Result<ImageName, StageFailure> {
-    allowed::image_name(context, job)
 }
 
 /// The job's image, pulled if its policy says so.

@@ -134,7 +134,6 @@ type Templates = fn(&SchedulerConfig) -> &Vec<Template>;
 impl Table<'_, '_> {
     fn read(&self) -> Option<SchedulerConfig> {
         let section = self.section;
-        let base = |of: fn(&SchedulerConfig) -> &Option<Pattern>| self.base.and_then(|base| of(base).clone());
         let submit_args = self.list("submit_args", |base| &base.submit_args);
         let unmarked = section.templates("submit_args_unmarked", Use::Text);
         let scheduler = SchedulerConfig {
@@ -143,21 +142,17 @@ impl Table<'_, '_> {
                 .unwrap_or_else(|| submit_args.clone()),
             submit_args,
             array_args: self.list("array_args", |base| &base.array_args),
-            array_requested: pattern(section, "array_requested", &[])
-                .or_else(|| base(|base| &base.array_requested)),
-            mark_replaced: pattern(section, "mark_replaced", &[])
-                .or_else(|| base(|base| &base.mark_replaced)),
-            sent_elsewhere: pattern(section, "sent_elsewhere", &[])
-                .or_else(|| base(|base| &base.sent_elsewhere)),
+            array_requested: self.optional("array_requested", &[], |base| &base.array_requested),
+            mark_replaced: self.optional("mark_replaced", &[], |base| &base.mark_replaced),
+            sent_elsewhere: self.optional("sent_elsewhere", &[], |base| &base.sent_elsewhere),
             query: self.command("query", |base| &base.query),
-            heading: pattern(section, "heading", &[]).or_else(|| base(|base| &base.heading)),
+            heading: self.optional("heading", &[], |base| &base.heading),
             cancel: self.command("cancel", |base| &base.cancel),
             task: section
                 .template("task", Use::Text)
                 .or_else(|| self.base.and_then(|base| base.task.clone())),
             history: self.list("history", |base| &base.history),
-            history_entry: pattern(section, "history_entry", &["id", "state"])
-                .or_else(|| base(|base| &base.history_entry)),
+            history_entry: self.optional("history_entry", &["id", "state"], |base| &base.history_entry),
             permanent: patterns(section, "permanent")
                 .or_else(|| self.base.map(|base| base.permanent.clone()))
                 .unwrap_or_default(),
@@ -187,6 +182,15 @@ impl Table<'_, '_> {
             self.section.missing(key, &hint);
         }
         command
+    }
+
+    fn optional(
+        &self,
+        key: &'static str,
+        groups: &[&str],
+        of: fn(&SchedulerConfig) -> &Option<Pattern>,
+    ) -> Option<Pattern> {
+        pattern(self.section, key, groups).or_else(|| self.base.and_then(|base| of(base).clone()))
     }
 
     fn required(

@@ -157,7 +157,7 @@ fn start(spec: &ServiceSpec, bridge: Option<&OwnNetwork>, written: OwnedFd) -> R
         .try_clone()
         .map_err(|source| PodError::Namespace { action: "copy a service's output", source })?;
     let mut link = Link::start(&words, written.into(), copy.into())?;
-    hear(&mut link, &Event::Unshared)?;
+    link.hear(&Event::Unshared)?;
     if let Some(network) = bridge {
         plumbing::connect(&network.ip, spec.index, link.child.id())?;
     }
@@ -166,18 +166,9 @@ fn start(spec: &ServiceSpec, bridge: Option<&OwnNetwork>, written: OwnedFd) -> R
         .map_err(|source| PodError::Namespace { action: "pass the spec to a service", source })?;
     if bridge.is_some() {
         // A connection to an address that nobody has yet is not tried again before a second is over.
-        hear(&mut link, &Event::Connected)?;
+        link.hear(&Event::Connected)?;
     }
     Ok(link)
-}
-
-/// Waits until the service reports `event`.
-fn hear(link: &mut Link, event: &Event) -> Result<(), PodError> {
-    match link.next_line()?.as_deref().and_then(Event::parse) {
-        Some(heard) if heard == *event => Ok(()),
-        Some(Event::Failed(message)) => Err(PodError::Inside { message }),
-        _ => Err(PodError::Silent),
-    }
 }
 
 /// Where everybody shares one network, a service could not listen on a port that another process has, and the job would talk

@@ -63,11 +63,7 @@ pub(crate) fn run_watched(spec: &PodSpec, home: Home, watch: &mut dyn FnMut()) -
     let mut pod = Pod { link: Link::start(&words, Stdio::inherit(), Stdio::inherit())? };
     let mut go_ahead = "";
     if !matches!(home, Home::Own(Mapping::Unmapped)) {
-        match pod.next_event()? {
-            Some(Event::Unshared) => {}
-            Some(Event::Failed(message)) => return Err(PodError::Inside { message }),
-            _ => return Err(PodError::Silent),
-        }
+        pod.link.hear(&Event::Unshared)?;
         go_ahead = "g";
     }
     if let Home::Own(mapping) = home {

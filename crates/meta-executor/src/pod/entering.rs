@@ -1,10 +1,9 @@
 //! How a process of ours gets into the container that Apptainer keeps, and becomes the job's process there.
 
 use std::convert::Infallible;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -14,6 +13,7 @@ use nix::unistd::{Gid, Uid, chdir, setgroups, setresgid, setresuid};
 use rustix::io::read;
 use serde::{Deserialize, Serialize};
 
+use super::file_id::FileId;
 use super::spec::ContainerProcess;
 use super::{PodError, capabilities, descendants, doing, mounts, on_path};
 use crate::failure::chain;
@@ -23,9 +23,8 @@ use crate::failure::chain;
 pub(crate) struct Entering {
     /// Apptainer's pid. One of its children lives in the container.
     pub(super) apptainer: u32,
-    /// Of the directory that is the container's root.
-    pub(super) device: u64,
-    pub(super) inode: u64,
+    /// The directory that is the container's root.
+    pub(super) root: FileId,
     pub(super) process: ContainerProcess,
 }
 
@@ -62,10 +61,10 @@ fn wait_and_enter(made: OwnedFd, entering: &Entering) -> Result<Option<Infallibl
 impl Entering {
     /// The mount namespace of the container. Only Apptainer's child can be asked: others may lie.
     fn mounts(&self) -> Result<File, PodError> {
-        let own = metadata(Path::new("/proc/self/ns/mnt"))?.ino();
+        let own = FileId::of(Path::new("/proc/self/ns/mnt"))?;
         let children = descendants::children_of(i32::try_from(self.apptainer).unwrap_or(0));
         let directories = children.into_iter().map(|pid| PathBuf::from(format!("/proc/{pid}")));
-        let is_elsewhere = |file: &File| file.metadata().is_ok_and(|found| found.ino() != own);
+        let is_elsewhere = |file: &File| file.metadata().is_ok_and(|found| FileId::from(&found) != own);
         directories
             .filter(|directory| self.is_root(&directory.join("root")))
             .filter_map(|directory| File::open(directory.join("ns/mnt")).ok())
@@ -74,7 +73,7 @@ impl Entering {
     }
 
     fn is_root(&self, path: &Path) -> bool {
-        fs::metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (self.device, self.inode))
+        FileId::of(path).is_ok_and(|found| found == self.root)
     }
 }
 
@@ -94,10 +93,6 @@ impl ContainerProcess {
         let source = Command::new(program).args(arguments).env_clear().exec();
         Err(PodError::Start { program: program.clone(), source })
     }
-}
-
-fn metadata(path: &Path) -> Result<fs::Metadata, PodError> {
-    fs::metadata(path).map_err(|source| PodError::Io { action: "look at", path: path.to_owned(), source })
 }
 
 fn not_found() -> PodError {

@@ -4,13 +4,13 @@
 //! (`no_new_privs`): `sudo` would not work. So, where ids are mapped, it starts a shell of the image that does nothing, and
 //! what the job wants is started by us (`entering`), in the mounts that Apptainer made.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::entering::Entering;
+use super::file_id::FileId;
 use super::init::{STARTED_FD, duplicate_at, spawn};
 use super::link::{inherit, pipe_out_of_the_way};
 use super::spec::{ContainerProcess, ImageRoot, PodCommand};
@@ -53,11 +53,9 @@ impl KeptContainer {
         process: &ContainerProcess,
         stdin: Stdio,
     ) -> Result<Child, PodError> {
-        let merged = metadata(&root.merged())?;
         let entering = Entering {
             apptainer: self.apptainer,
-            device: merged.dev(),
-            inode: merged.ino(),
+            root: FileId::of(&root.merged())?,
             process: process.clone(),
         };
         let entering = serde_json::to_string(&entering).expect("it has only strings and numbers");
@@ -85,15 +83,10 @@ fn show_program(root: &ImageRoot) -> Result<PathBuf, PodError> {
     mounts::make_file(&shown)?;
     mounts::bind(&path, &shown)?;
     mounts::make_read_only(std::slice::from_ref(&shown))?;
-    let (wanted, found) = (metadata(own)?, metadata(&shown)?);
-    if (wanted.dev(), wanted.ino()) != (found.dev(), found.ino()) {
+    if FileId::of(own)? != FileId::of(&shown)? {
         return Err(PodError::Inside {
             message: format!("`{}` has been replaced while the job started: retry it", path.display()),
         });
     }
     Ok(shown)
-}
-
-fn metadata(path: &Path) -> Result<Metadata, PodError> {
-    fs::metadata(path).map_err(|source| PodError::Io { action: "look at", path: path.to_owned(), source })
 }

@@ -9,6 +9,7 @@ use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::PodError;
+use super::report::Event;
 
 /// The starting side. Dropping it closes the control pipe, which is the lifeline of what was started.
 #[derive(Debug)]
@@ -62,6 +63,15 @@ impl Link {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(line.trim_end().to_owned())),
             Err(source) => Err(PodError::Namespace { action: "read the pod's report", source }),
+        }
+    }
+
+    /// Waits until the process reports `event`, as the next that it reports.
+    pub(crate) fn hear(&mut self, event: &Event) -> Result<(), PodError> {
+        match self.next_line()?.as_deref().and_then(Event::parse) {
+            Some(heard) if heard == *event => Ok(()),
+            Some(Event::Failed(message)) => Err(PodError::Inside { message }),
+            _ => Err(PodError::Silent),
         }
     }
 

@@ -25,6 +25,7 @@ pub(crate) mod descriptors;
 pub(crate) mod devices;
 pub(crate) mod driver;
 pub(crate) mod entering;
+mod file_id;
 mod first_word;
 pub(crate) mod image_root;
 pub(crate) mod init;

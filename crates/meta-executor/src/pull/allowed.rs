@@ -12,7 +12,7 @@ use crate::named_by::NamedBy;
 use crate::services::plan::PlannedService;
 
 /// The name that the job or the configuration gives, if it is allowed.
-pub(super) fn image_name(context: &Context, job: &Job) -> Result<ImageName, StageFailure> {
+pub(crate) fn image_name(context: &Context, job: &Job) -> Result<ImageName, StageFailure> {
     // docker expands its default image with the job's variables, too; in our file their dollars are written `$$`.
     let default = context.settings.image.as_deref().map(|image| expand(image, job, &context.environment));
     let default = default.filter(|image| !image.is_empty());
